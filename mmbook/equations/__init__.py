@@ -1,0 +1,36 @@
+"""The ground floor: every computable equation of the book as one pure function of tensors.
+
+Letters: B batch, T response length, V vocabulary (as an argument: values), K responses. The mask m (B, T) is 1 on
+response tokens up to and including EOS and 0 elsewhere. `book/notation.md` says what each symbol means.
+"""
+
+from .averages import masked_mean, whiten
+from .divergence import kl_k1, kl_k2, kl_k3
+from .optimum import kl_objective, kl_regularised_optimum
+from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss, total_loss, value_loss
+from .preference import preference_loss, preference_probability
+from .probability import entropy, log_prob
+from .returns import gae, shaped_reward, standardised_score
+
+__all__ = [
+    "approximate_kl",
+    "clip_fraction",
+    "entropy",
+    "explained_variance",
+    "gae",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "kl_objective",
+    "kl_regularised_optimum",
+    "log_prob",
+    "masked_mean",
+    "policy_loss",
+    "preference_loss",
+    "preference_probability",
+    "shaped_reward",
+    "standardised_score",
+    "total_loss",
+    "value_loss",
+    "whiten",
+]

@@ -1,0 +1,62 @@
+"""What every equation does with its arguments before it computes: widen, mask, refuse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Number = float | Tensor
+
+
+def widen(x: Tensor) -> Tensor:
+    """Return `x` in at least 32-bit floats, so that half precision never enters a sum."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def keep(x: Tensor, m: Tensor) -> Tensor:
+    """Return `x`, widened, with zeros where m = 0: padding then touches neither value nor gradient, even if NaN."""
+    return widen(x).masked_fill(m == 0, 0.0)
+
+
+def check_shapes(**tensors: Tensor) -> None:
+    """Raise ValueError unless all the named tensors have the shape of the first."""
+    (first, like), *others = tensors.items()
+    for name, x in others:
+        if x.shape != like.shape:
+            raise ValueError(f"{name}: expected shape {tuple(like.shape)} like {first}, got {tuple(x.shape)}")
+
+
+def check_range(
+    name: str, value: Number, low: float, high: float = float("inf"), open_low: bool = True
+) -> None:
+    """Raise ValueError unless low < value <= high (low <= value with `open_low=False`)."""
+    number = float(value)
+    if not (low < number <= high or (not open_low and number == low)):
+        relation = ">" if open_low else ">="
+        ceiling = "" if high == float("inf") else f" and <= {high:g}"
+        raise ValueError(f"{name}: expected a number {relation} {low:g}{ceiling}, got {number:g}")
+
+
+def check_rows(m: Tensor) -> None:
+    """Raise ValueError if a row of m (B, T) has no response token."""
+    empty = (m.sum(-1) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(
+            f"m: expected at least one response token (m = 1) in each row, got none in row(s) {empty[:5]} "
+            f"of shape {tuple(m.shape)}; give every response at least its EOS token"
+        )
+
+
+def token_count(m: Tensor, N: Number | None) -> Number:
+    """Return N, or the number of ones in `m` when N is None."""
+    if N is None:
+        total = widen(m).sum()
+        if total == 0:
+            raise ValueError(
+                f"m: expected at least one response token (m = 1), got none in shape {tuple(m.shape)}; "
+                "an empty micro-batch needs N, the token count of its whole minibatch"
+            )
+        return total
+    if not isinstance(N, Tensor):  # a tensor stays unread: no wait for the accelerator
+        check_range("N", N, 0)
+    return N
