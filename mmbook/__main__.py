@@ -1,0 +1,7 @@
+"""`python -m mmbook`."""
+
+import sys
+
+from mmbook.cli import main
+
+sys.exit(main())

@@ -1,0 +1,123 @@
+"""Numbers in prose come from committed runs: `benchmarks/results/<file>.json`, read as `<file>.<key>`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SPEC = re.compile(r"(?P<name>(?P<file>[\w-]+)\.(?P<key>[\w.-]+))(?::(?P<format>.+))?")
+
+
+class NumberError(ValueError):
+    """A number that is missing, malformed, or no longer what a run gives."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One committed result; `tolerance` is absolute, in the value's own `unit`."""
+
+    name: str
+    value: float
+    tolerance: float
+    seed: int
+    unit: str
+    says: str
+    device: str
+    commit: str
+
+    def text(self, spec: str = "") -> str:
+        """Format the value; without a format a share is a whole percentage and the rest has four digits."""
+        return format(self.value, spec or (".0%" if self.unit == "share" else ".4g"))
+
+
+def results_folder() -> Path | None:
+    """Return the folder of committed results: MMBOOK_RESULTS, else the source checkout's, else None."""
+    if os.environ.get("MMBOOK_RESULTS"):
+        return Path(os.environ["MMBOOK_RESULTS"])
+    folder = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+    return folder if folder.is_dir() else None
+
+
+def read_results(path: Path) -> dict[str, Number]:
+    """Read one results file; raises NumberError that names the file and the field."""
+
+    def field(where: str, source: Any, name: str, kinds: type | tuple[type, ...]) -> Any:
+        value = source.get(name) if isinstance(source, dict) else None
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            expected = "a number" if kinds == (int, float) else f"of type {getattr(kinds, '__name__', kinds)}"
+            raise NumberError(f"{path}: {where}{name!r} must be {expected}, got {value!r}")
+        return value
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NumberError(f"{path}: not readable as JSON ({error}); run its benchmark") from error
+    shared = {name: field("", data, name, str) for name in ("device", "commit")}
+    numbers = {}
+    for key, entry in field("", data, "values", dict).items():
+        where = f"values.{key}: "
+        number = Number(
+            name=f"{path.stem}.{key}",
+            value=field(where, entry, "value", (int, float)),
+            tolerance=field(where, entry, "tolerance", (int, float)),
+            seed=field(where, entry, "seed", int),
+            unit=field(where, entry, "unit", str),
+            says=field(where, entry, "says", str),
+            **shared,
+        )
+        if not math.isfinite(number.value) or not number.tolerance >= 0:
+            raise NumberError(f"{path}: {where}the value must be finite and the tolerance not negative")
+        numbers[key] = number
+    return numbers
+
+
+def committed(name: str, folder: Path | None = None) -> Number:
+    """Return the committed number `<file>.<key>`; raises NumberError that lists what there is."""
+    match = _SPEC.fullmatch(name)
+    if match is None or match["format"]:
+        raise NumberError(f"expected <file>.<key>, for example quickstart.terse_after; got {name!r}")
+    folder = folder or results_folder()
+    if folder is None:
+        raise NumberError(f"{name}: there is no benchmarks/results here; set MMBOOK_RESULTS to such a folder")
+    path = folder / f"{match['file']}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
+        raise NumberError(f"{name}: no results file {match['file']!r}; known files: {known}")
+    numbers = read_results(path)
+    if match["key"] not in numbers:
+        raise NumberError(f"{name}: no such key; known keys: {', '.join(sorted(numbers)) or 'none'}")
+    return numbers[match["key"]]
+
+
+def number_text(spec: str, folder: Path | None = None) -> tuple[str, Number]:
+    """Resolve the content of the role, `<file>.<key>` or `<file>.<key>:<format>`, to its text."""
+    match = _SPEC.fullmatch(spec.strip())
+    number = committed(match["name"] if match else spec.strip(), folder)
+    try:
+        return number.text((match["format"] if match else "") or ""), number
+    except ValueError as error:
+        raise NumberError(f"{spec}: {error}; write a Python format such as .2f or .0%") from error
+
+
+def check_number(name: str, measured: float, folder: Path | None = None) -> float:
+    """Return `measured` if it agrees with the committed number `name`; raises NumberError otherwise.
+
+    Outside a source checkout, where there is nothing to compare with, it says so and compares nothing.
+    """
+    folder = folder or results_folder()
+    if folder is None:
+        print(f"{name}: measured {measured:.4g}; the committed results are not here, so nothing is compared")
+        return measured
+    number = committed(name, folder)
+    if not abs(measured - number.value) <= number.tolerance:
+        raise NumberError(
+            f"{name} ({number.says}): committed {number.value:.6g} ± {number.tolerance:.3g} "
+            f"(seed {number.seed}, {number.device}), measured {measured:.6g}. If the change is meant, write "
+            f"benchmarks/results/{name.split('.')[0]}.json again with its benchmark; if not, find what moved."
+        )
+    return measured

@@ -1,0 +1,99 @@
+"""The status page: what was executed, how long it took, with what, and how large everything is."""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+from mmbook import __version__
+from mmbook.publishing.execution import CACHE
+from mmbook.publishing.repository import git
+
+BUDGET = 9000  # lines of Python in mmbook
+CORE_BUDGET = 3500  # of which in these rooms
+CORE = ("equations", "rl", "rlhf")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a Markdown table, the last column to the right."""
+    rule = ["---"] * (len(head) - 1) + ["---:"]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, tuple(rule), *rows)] + [""]
+
+
+def execution_seconds(root: Path) -> dict[str, float]:
+    """Return the seconds of each chapter's newest run, by the chapter's path from `root`."""
+    from jupyter_cache import get_cache
+
+    if not (root / CACHE / "global.db").is_file():
+        return {}
+    records = sorted(get_cache(root / CACHE).list_cache_records(), key=lambda r: r.created)
+    found = {}
+    for record in records:
+        path = Path(record.uri)
+        if path.is_relative_to(root) and "execution_seconds" in record.data:
+            found[str(path.relative_to(root))] = float(record.data["execution_seconds"])
+    return found
+
+
+def count_lines(folder: Path) -> int:
+    """Return how many lines of Python stand below `folder`."""
+    files = folder.rglob("*.py") if folder.is_dir() else [folder]
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+
+
+def room_lines(root: Path) -> dict[str, int]:
+    """Return the lines of Python in each room of the package; loose modules count as "cli"."""
+    rooms = {p.parent.name: count_lines(p.parent) for p in sorted((root / "mmbook").glob("*/__init__.py"))}
+    rooms["cli"] = sum(count_lines(p) for p in (root / "mmbook").glob("*.py"))
+    return rooms
+
+
+def installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def status_markdown(root: Path) -> str:
+    """Return the page's tables for the checkout at `root`."""
+    seconds = execution_seconds(root)
+    rows = [(f"`{name}`", f"{value:.1f}") for name, value in sorted(seconds.items())]
+    rows = rows or [("none has been executed here", "")]
+    lines = ["**Execution**", "", *table(("chapter", "seconds"), rows)]
+
+    commit = git("describe", "--always", "--dirty", "--abbrev=10", folder=root) or "not a git checkout"
+    versions = [("mmbook", __version__), ("commit", commit), ("Python", platform.python_version())]
+    packages = ("torch", "transformers", "numpy", "jupyter-book", "sphinx")
+    versions += [(name, installed(name)) for name in packages]
+    lines += ["**Versions**", "", *table(("what", "version"), versions)]
+
+    rooms = room_lines(root)
+    core = sum(rooms.get(name, 0) for name in CORE)
+    sizes = [(f"`{name}`", str(count)) for name, count in rooms.items()]
+    sizes += [
+        ("equations, rl and rlhf together", f"{core} of {CORE_BUDGET}"),
+        ("the package", f"{sum(rooms.values())} of {BUDGET}"),
+    ]
+    lines += ["**Lines of Python**", "", *table(("room", "lines"), sizes)]
+
+    tests = [path.read_text(encoding="utf-8") for path in (root / "tests").rglob("test_*.py")]
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (root / "book").rglob("*.md"))
+    counts = [
+        ("test functions", str(sum(len(re.findall(r"^\s*def test_", text, re.M)) for text in tests))),
+        ("numbered computations (`eq:`)", str(len(set(re.findall(r":label:\s*(eq:[a-z0-9-]+)", pages))))),
+        ("numbered identities (`id:`)", str(len(set(re.findall(r":label:\s*(id:[a-z0-9-]+)", pages))))),
+    ]
+    lines += ["**What is checked**", "", *table(("what", "count"), counts)]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the status of the checkout in the current folder."""
+    if arguments:
+        print(f"status takes no arguments, got {' '.join(arguments)}")
+        return 2
+    print(status_markdown(Path.cwd()))
+    return 0
