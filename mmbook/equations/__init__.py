@@ -1,7 +1,7 @@
 """The ground floor: every computable equation of the book as one pure function of tensors.
 
-Letters: B batch, T response length, V vocabulary (as an argument: values), K responses. The mask m (B, T) is 1 on
-response tokens up to and including EOS and 0 elsewhere. `book/notation.md` says what each symbol means.
+Letters: B batch, T response length, V vocabulary (as an argument: values), K responses. The mask m (B, T) is
+1 on response tokens up to and including EOS and 0 elsewhere. `book/notation.md` says what each symbol means.
 """
 
 from .averages import masked_mean, whiten

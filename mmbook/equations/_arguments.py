@@ -14,7 +14,7 @@ def widen(x: Tensor) -> Tensor:
 
 
 def keep(x: Tensor, m: Tensor) -> Tensor:
-    """Return `x`, widened, with zeros where m = 0: padding then touches neither value nor gradient, even if NaN."""
+    """Return `x`, widened, zero where m = 0: padding, even NaN, then touches neither value nor gradient."""
     return widen(x).masked_fill(m == 0, 0.0)
 
 

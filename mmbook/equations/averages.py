@@ -11,7 +11,7 @@ from ._arguments import Number, check_shapes, keep, token_count
 def masked_mean(x: Tensor, m: Tensor, N: Number | None = None) -> Tensor:
     """Average x (B, T) over the tokens with m = 1; N replaces their count when gradients accumulate.
 
-    Implements {eq}`eq:masked-mean`. Returns a scalar. Raises ValueError for differing shapes or an empty mask.
+    Implements {eq}`eq:masked-mean`. Returns a scalar. Raises ValueError for unequal shapes or an empty mask.
     """
     check_shapes(x=x, m=m)
     return keep(x, m).sum() / token_count(m, N)

@@ -18,7 +18,7 @@ def kl_k1(log_p: Tensor, log_p_ref: Tensor) -> Tensor:
 
 
 def kl_k2(log_p: Tensor, log_p_ref: Tensor) -> Tensor:
-    """Half the squared log-ratio per token (B, T): biased as a value, right as a loss (its mean gradient is KL's).
+    """Half the squared log-ratio per token (B, T): biased as a value, right as a loss.
 
     Implements {eq}`eq:kl-k2`. Raises ValueError for differing shapes. Source: Schulman 2020.
     """

@@ -9,9 +9,9 @@ from ._arguments import Number, check_range, check_shapes, widen
 
 
 def kl_regularised_optimum(log_p_ref: Tensor, R: Tensor, beta: Number) -> Tensor:
-    """Log-probabilities (..., K) of the best policy over K responses: the reference tilted by their rewards R.
+    """Log-probabilities (..., K) of the best policy over K responses: the reference tilted by rewards R.
 
-    Implements {eq}`eq:kl-optimum`. Raises ValueError for differing shapes or beta <= 0. Source: Ziegler et al. 2019.
+    Implements {eq}`eq:kl-optimum`. Raises ValueError for differing shapes or beta <= 0.
     """
     check_shapes(log_p_ref=log_p_ref, R=R)
     check_range("beta", beta, 0)
@@ -21,8 +21,8 @@ def kl_regularised_optimum(log_p_ref: Tensor, R: Tensor, beta: Number) -> Tensor
 def kl_objective(log_p: Tensor, log_p_ref: Tensor, R: Tensor, beta: Number) -> Tensor:
     """Exact value (...) of a policy over K responses: mean reward less beta times its KL from the reference.
 
-    Implements {eq}`eq:kl-objective`. Inputs (..., K), log-probabilities normalised over K. Raises ValueError for differing
-    shapes or beta < 0.
+    Implements {eq}`eq:kl-objective`. Inputs (..., K), log-probabilities normalised over K. Raises ValueError
+    for differing shapes or beta < 0.
     """
     check_shapes(log_p=log_p, log_p_ref=log_p_ref, R=R)
     check_range("beta", beta, 0, open_low=False)

@@ -15,8 +15,8 @@ def policy_loss(
 ) -> Tensor:
     """Clipped surrogate loss of the policy; log_p_old and A are constants.
 
-    Implements {eq}`eq:policy-loss`. Inputs (B, T); N is the token count of the whole minibatch (default: that of m).
-    Returns a scalar. Raises ValueError for differing shapes, an empty mask without N, or eps <= 0.
+    Implements {eq}`eq:policy-loss`. Inputs (B, T); N is the token count of the whole minibatch (default: that
+    of m). Returns a scalar. Raises ValueError for differing shapes, an empty mask without N, or eps <= 0.
     Source: Schulman et al. 2017.
     """
     check_shapes(log_p=log_p, log_p_old=log_p_old, A=A, m=m)
@@ -30,8 +30,8 @@ def value_loss(
 ) -> Tensor:
     """Clipped squared error of the critic against the value target G; V_old and G are constants.
 
-    Implements {eq}`eq:value-loss`. Inputs (B, T); N is the token count of the whole minibatch (default: that of m).
-    Returns a scalar. Raises ValueError for differing shapes, an empty mask without N, or eps_v <= 0.
+    Implements {eq}`eq:value-loss`. Inputs (B, T); N is the token count of the whole minibatch (default: that
+    of m). Returns a scalar. Raises ValueError for differing shapes, an empty mask without N, or eps_v <= 0.
     """
     check_shapes(V=V, V_old=V_old, G=G, m=m)
     check_range("eps_v", eps_v, 0)
@@ -41,7 +41,7 @@ def value_loss(
 
 
 def total_loss(L_pi: Tensor, L_v: Tensor, H: Tensor, c_v: float, c_H: float) -> Tensor:
-    """Loss of one PPO step: the policy's, c_v of the critic's, less c_H of the mean entropy (nats); all scalars.
+    """Loss of one PPO step: the policy's, c_v of the critic's, less c_H of the mean entropy; all scalars.
 
     Implements {eq}`eq:total-loss`. Source: Schulman et al. 2017.
     """
@@ -70,11 +70,12 @@ def clip_fraction(log_p: Tensor, log_p_old: Tensor, m: Tensor, eps: float) -> Te
 def explained_variance(V: Tensor, G: Tensor, m: Tensor) -> Tensor:
     """Share of the variance of G that the values V (B, T) explain: 1 is perfect; 0 if G does not vary.
 
-    Implements {eq}`eq:explained-variance`. Returns a scalar. Raises ValueError for differing shapes or an empty mask.
+    Implements {eq}`eq:explained-variance`. Returns a scalar. Raises ValueError for differing shapes or an
+    empty mask.
     """
     check_shapes(V=V, G=G, m=m)
     token_count(m, None)
     V, G = widen(V)[m != 0], widen(G)[m != 0]
-    if (G == G[0]).all():
+    if (G - G[0] == 0).all():
         return torch.zeros_like(G[0])
     return 1 - (G - V).var(correction=0) / G.var(correction=0)

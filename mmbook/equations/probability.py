@@ -16,8 +16,8 @@ def _log_softmax(logits: Tensor, tau: Number) -> Tensor:
 def log_prob(logits: Tensor, actions: Tensor, tau: Number = 1.0) -> Tensor:
     """Log-probability, in nats, of actions (B, T) under logits (B, T, V) at the sampling temperature tau.
 
-    Implements {eq}`eq:log-prob`. Returns (B, T) in float32 (float64 stays). Raises ValueError if the shapes do not fit
-    or tau <= 0.
+    Implements {eq}`eq:log-prob`. Returns (B, T) in float32 (float64 stays). Raises ValueError if the shapes
+    do not fit or tau <= 0.
     """
     if actions.shape != logits.shape[:-1]:
         raise ValueError(

@@ -12,7 +12,7 @@ from .divergence import kl_k1
 def standardised_score(R: Tensor, mu: Number, sigma: Number, c: float, p: float, ended: Tensor) -> Tensor:
     """Score of each response: its reward R (B,) standardised, clipped to +-c, less p where no EOS `ended` it.
 
-    Implements {eq}`eq:score`. Returns (B,). Raises ValueError for differing shapes, sigma <= 0, c <= 0 or p < 0.
+    Implements {eq}`eq:score`. Returns (B,). Raises ValueError for differing shapes, sigma or c <= 0, p < 0.
     """
     check_shapes(R=R, ended=ended)
     check_range("sigma", sigma, 0)
@@ -25,14 +25,15 @@ def standardised_score(R: Tensor, mu: Number, sigma: Number, c: float, p: float,
 def shaped_reward(log_p: Tensor, log_p_ref: Tensor, m: Tensor, S: Tensor, beta: Number) -> Tensor:
     """Reward per token: minus beta times k1 everywhere, and the score S (B,) on the last token with m = 1.
 
-    Implements {eq}`eq:shaped-reward`. Inputs (B, T); returns (B, T), zero where m = 0. Raises ValueError for differing
-    shapes or a row without a response token. Source: Ziegler et al. 2019; unlike there, S stands on EOS itself.
+    Implements {eq}`eq:shaped-reward`. Inputs (B, T); returns (B, T), zero where m = 0. Raises ValueError for
+    differing shapes or a row without a response token. Source: Ziegler et al. 2019.
     """
     check_shapes(log_p=log_p, log_p_ref=log_p_ref, m=m)
     check_shapes(**{"m[:, 0]": m[:, 0], "S": S})
     check_rows(m)
     r = -beta * keep(kl_k1(log_p, log_p_ref), m)
     steps = torch.arange(1, m.shape[1] + 1, device=m.device)
+    # The score stands on the token that ended the response, not on the slot after it.
     e = ((m != 0) * steps).argmax(dim=1, keepdim=True)
     return r.scatter_add(1, e, S.to(r.dtype).unsqueeze(1))
 
@@ -40,9 +41,9 @@ def shaped_reward(log_p: Tensor, log_p_ref: Tensor, m: Tensor, S: Tensor, beta: 
 def gae(r: Tensor, V: Tensor, m: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimate A and value target G of each token, from rewards r and values V (B, T).
 
-    Implements {eq}`eq:gae`. The ones of m form one run per row, and nothing follows the last of them. Returns two (B, T),
-    zero where m = 0. Raises ValueError for differing shapes, an empty row, gamma or lam outside [0, 1].
-    Source: Schulman et al. 2016.
+    Implements {eq}`eq:gae`. The ones of m form one run per row, and nothing follows the last of them. Returns
+    two (B, T), zero where m = 0. Raises ValueError for differing shapes, an empty row, gamma or lam outside
+    [0, 1]. Source: Schulman et al. 2016.
     """
     check_shapes(r=r, V=V, m=m)
     check_rows(m)
