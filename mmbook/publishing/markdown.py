@@ -93,7 +93,7 @@ class Writer:
             return
         if not isinstance(node, nodes.Element):
             self.emit(escape(node.astext()))
-        elif isinstance(node, nodes.section):
+        elif isinstance(node, nodes.section) and node.next_node(nodes.title, descend=True) in node.children:
             self.flush()
             self.depth += 1
             self.blocks(node)
@@ -106,7 +106,7 @@ class Writer:
             self.emit(f"**{self.inline(node)}**")
         elif isinstance(node, nodes.literal_block | nodes.doctest_block):
             language = node.get("language", "")
-            self.emit(fence(node.astext(), "" if language in ("default", "none") else language))
+            self.emit(fence(node.astext().rstrip("\n"), "" if language in ("default", "none") else language))
         elif isinstance(node, nodes.math_block):
             self.math(node)
         elif isinstance(node, nodes.bullet_list | nodes.enumerated_list):
@@ -206,8 +206,8 @@ class Writer:
         number = self.number("figure", node)
         for child in node.children:
             if isinstance(child, nodes.caption):
-                label = f"Figure {number}: " if number else ""
-                self.emit(f"*{label}*{self.inline(child)}" if label else self.inline(child))
+                label = f"*{self.env.config.numfig_format['figure'] % number}:* " if number else ""
+                self.emit(label + self.inline(child))
             else:
                 self.blocks(nodes.container("", child.deepcopy()))
 

@@ -103,7 +103,12 @@ def read_chapters(root: Path) -> dict[str, list[dict[str, Any]]]:
             root,
             Path(folder) / "out",
             path_config=root / "_config.yml",
-            confoverrides={"nb_execution_mode": "off", "latex_individualpages": False},
+            noconfig=True,
+            confoverrides={
+                "nb_execution_mode": "off",
+                "suppress_warnings": ["myst.domains", "myst-nb.lexer"],
+                "latex_individualpages": False,
+            },
             builder="mmbook-notebooks",
             quiet=True,
         )

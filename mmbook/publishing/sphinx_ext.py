@@ -51,6 +51,13 @@ def drop_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any],
         context[key] = [script for script in context.get(key, ()) if wanted(script)]
 
 
+def drop_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Take thebe's settings out of the page's body too."""
+    for node in list(doctree.findall(nodes.raw)):
+        if "thebe" in node.astext() or "kernelName" in node.astext():
+            node.parent.remove(node)
+
+
 class NumberRole(SphinxRole):
     """`` {number}`quickstart.terse_after:.0%` ``: a committed number, with its source on hover."""
 
@@ -121,5 +128,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mmbook-status", StatusDirective)
     app.add_builder(NotebooksBuilder)
     app.connect("config-inited", configure, priority=900)
+    app.connect("doctree-resolved", drop_thebe_settings, priority=999)
     app.connect("html-page-context", drop_scripts, priority=999)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

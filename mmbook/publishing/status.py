@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,7 @@ CORE_BUDGET = 3500  # of which in these rooms
 CORE = ("equations", "rl", "rlhf")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a Markdown table, the last column to the right."""
     rule = ["---"] * (len(head) - 1) + ["---:"]
     return ["| " + " | ".join(cells) + " |" for cells in (head, tuple(rule), *rows)] + [""]
