@@ -1,0 +1,116 @@
+"""Ask for feedback: from a person through the labeller, or from any function that can choose."""
+
+from __future__ import annotations
+
+import getpass
+import operator
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmbook.feedback.dataset import Feedback
+from mmbook.feedback.items import Captioner, items_hash, make_items, shown_first, whole_seed
+from mmbook.feedback.records import Item, Record, make_record
+from mmbook.world import Scene
+
+Annotator = Callable[[Scene, list[str]], Any]
+
+
+def collect_human_feedback(model: Captioner, pairs: int = 50, annotator: Annotator | None = None,
+                           path: str | Path | None = None, seed: Any = 0, candidates: str = "model",
+                           temperature: float = 1.0, round: int = 0) -> Feedback:
+    """Show `pairs` pairs of captions and collect which is better.
+
+    Without `annotator` it returns at once: in a notebook the result shows the labeller and fills as you
+    click, and the log is `labels/<name>-<hash of items>.jsonl`, resumed (the name is MMBOOK_ANNOTATOR or the
+    user's). An `annotator` is any `(scene, captions)` that returns the index of the better caption, "tie",
+    "both_bad" or "skip"; its log is a new temporary file unless `path` is given. `candidates` is "model" (two
+    samples at `temperature`) or "near-miss" (equal style and length, one wrong claim).
+    Raises ValueError, TypeError.
+    """
+    if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs <= 0:
+        raise ValueError(f"pairs: expected 1 or more, got {pairs!r}")
+    if annotator is not None and not callable(annotator):
+        raise TypeError(f"annotator: expected a function of (scene, captions), got {annotator!r}")
+    seed = whole_seed(seed)
+    items = make_items(model, pairs, seed, candidates, temperature, round)
+    name = _clean(os.environ.get("MMBOOK_ANNOTATOR") or _user()) if annotator is None else _name_of(annotator)
+    if path is None:
+        path = f"labels/{name}-{items_hash(items)}.jsonl" if annotator is None else _temporary_log()
+    feedback = Feedback(items, path, name, seed, live=annotator is None)
+    if annotator is not None:
+        _ask(annotator, feedback)
+    return feedback
+
+
+def _ask(annotator: Annotator, feedback: Feedback) -> None:
+    """Let a function judge what is not judged yet; what it judged before it failed is kept."""
+    judged = {r["id"] for r in feedback.records if r["annotator"] == feedback.annotator}
+    records: list[Record] = []
+    try:
+        for item in feedback.items:
+            if item["id"] not in judged:
+                records.append(_judge(annotator, item, feedback))
+    finally:
+        feedback.append([{"op": "label", "record": r} for r in records])
+
+
+def _judge(annotator: Annotator, item: Item, feedback: Feedback) -> Record:
+    side = shown_first(feedback.seed, feedback.annotator, item["id"])
+    captions = [item["responses"][side], item["responses"][1 - side]]
+    start = time.perf_counter()
+    answer = annotator(Scene.from_json(item["scene"]), captions)
+    ms = int(1000 * (time.perf_counter() - start))
+    outcome, choice = _read(answer)
+    return make_record(item, annotator=feedback.annotator, outcome=outcome, side=side, ms=ms,
+                       choice=None if choice is None else choice ^ side)
+
+
+def _read(answer: Any) -> tuple[str, int | None]:
+    """An annotator's answer as (outcome, index of the caption shown first or second)."""
+    expected = "annotator: expected the better caption's index (0 or 1), 'tie', 'both_bad' or 'skip', got"
+    if isinstance(answer, str):
+        if answer not in ("tie", "both_bad", "skip"):
+            raise ValueError(f"{expected} {answer!r}")
+        return answer, None
+    try:
+        index = operator.index(answer)
+    except TypeError:
+        raise TypeError(f"{expected} {answer!r}") from None
+    if isinstance(answer, bool):
+        raise TypeError(f"{expected} {answer!r}; write int(...) if it is meant as an index")
+    if index not in (0, 1):
+        raise ValueError(f"{expected} {answer!r}")
+    return "label", index
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:40] or "reader"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user, as in some containers
+        return "reader"
+
+
+def _name_of(annotator: Annotator) -> str:
+    name = getattr(annotator, "name", None) or getattr(annotator, "__name__", type(annotator).__name__)
+    return _clean(str(name))
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mmbook-feedback-")  # lives as long as the process
+
+
+def _temporary_log() -> Path:
+    handle, path = tempfile.mkstemp(".jsonl", "labels-", _folder().name)
+    os.close(handle)
+    return Path(path)

@@ -1,0 +1,141 @@
+"""Feedback: the items that are asked, the log that grows as they are judged, and what the log amounts to."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmbook.feedback import log
+from mmbook.feedback.items import digest, items_hash
+from mmbook.feedback.records import Item, Record
+from mmbook.world import Scene, normalise
+
+if TYPE_CHECKING:
+    from mmbook.feedback.labeller import Labeller
+
+Pair = tuple[Scene, str, str, Record]
+_ITEM = ("id", "kind", "prompt", "model", "temperature", "seed", "round", "scene", "responses")
+
+
+class Feedback:
+    """Items and their judgements in the log at `path`; the log on disk is the truth, `records` its replay.
+
+    A `live` feedback shows the labeller where a notebook displays it; one that is not shows its summary.
+    Raises ValueError when the log at `path` belongs to other items, OSError when it cannot be read.
+    """
+
+    def __init__(self, items: Sequence[Item], path: str | Path, annotator: str = "reader", seed: int = 0,
+                 live: bool = False) -> None:
+        self.items, self.path = list(items), Path(path)
+        self.annotator, self.seed, self.live = annotator, seed, live
+        self._file = self.path.absolute()  # the notebook may change its folder
+        self._read: tuple[tuple[int, int], log.Log] | None = None
+        self._labeller: Labeller | None = None
+        self._refuse_other_items()
+
+    @classmethod
+    def from_log(cls, path: str | Path) -> Feedback:
+        """Read a log, or a file of records that was downloaded from a page; broken lines are in `problems`.
+
+        Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
+        """
+        records, _ = log.read_log(path)
+        if not records:
+            raise ValueError(f"{path}: the log holds no judgement yet; label first, or give another path")
+        items = {r["id"]: {k: r[k] for k in _ITEM} for r in records}
+        feedback = cls([], path, records[0]["annotator"])
+        feedback.items = list(items.values())
+        return feedback
+
+    def _log(self) -> log.Log:
+        try:
+            stat = self._file.stat()
+        except FileNotFoundError:
+            return log.Log()
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        if self._read is None or self._read[0] != stamp:
+            self._read = stamp, log.replay(self._file)
+        return self._read[1]
+
+    def _refuse_other_items(self) -> None:
+        found = self._log()
+        ids = {item["id"] for item in self.items}
+        same = (found.header["hash"] == items_hash(self.items) if found.header
+                else all(r["id"] in ids for r in found.records))
+        if ids and not same:
+            raise ValueError(f"{self.path}: this log was begun with other items (it holds "
+                             f"{len(found.records)} judgements). Give another path to begin a new log, "
+                             "the same model and seed to resume this one, or read it with Feedback.from_log")
+
+    def append(self, events: Sequence[log.Event]) -> None:
+        """Write events to the log, which begins with its items' hash, and return when the disk has them."""
+        begun = self._file.exists() and self._file.stat().st_size > 0
+        header = {"op": "items", "schema": 1, "hash": items_hash(self.items), "n": len(self.items)}
+        log.append(self._file, events if begun else [header, *events])
+
+    @property
+    def records(self) -> list[Record]:
+        """The judgements in the order they were given, without those taken back."""
+        return list(self._log().records)
+
+    @property
+    def problems(self) -> list[str]:
+        """One message for each line of the log that could not be read."""
+        return list(self._log().problems)
+
+    def pairs(self, minimum: int = 0) -> list[Pair]:
+        """(scene, better caption, worse caption, record) for each label on two captions that differ.
+
+        Raises ValueError when there are fewer than `minimum`.
+        """
+        usable = []
+        for r in self._log().records:
+            a, b = r["responses"]
+            if r["outcome"] == "label" and normalise(a) != normalise(b):
+                better, worse = (b, a) if r["choice"] else (a, b)
+                usable.append((Scene.from_json(r["scene"]), better, worse, r))
+        if len(usable) < minimum:
+            raise ValueError(f"{self.path.name}: {len(usable)} usable pairs, but {minimum} are needed "
+                             f"({self.summary()}). Label some more, or use a SimulatedAnnotator")
+        return usable
+
+    def ready(self, minimum: int = 20) -> bool:
+        """Whether there are at least `minimum` usable pairs."""
+        return len(self.pairs()) >= minimum
+
+    def contradictions(self) -> float:
+        """The share of labels whose pair of captions of the same scene was also judged the other way."""
+        chosen = defaultdict(list)
+        for scene, better, worse, _ in self.pairs():
+            pair = digest([scene.to_json(), sorted(map(normalise, (better, worse)))])
+            chosen[pair].append(normalise(better))
+        total = sum(map(len, chosen.values()))
+        return sum(len(c) for c in chosen.values() if len(set(c)) > 1) / total if total else 0.0
+
+    def summary(self) -> str:
+        """One sentence: how many items are judged, and how."""
+        records = self._log().records
+        n = Counter(r["outcome"] for r in records)
+        text = (f"{len({r['id'] for r in records})} of {len(self.items)} items judged: {n['label']} labels, "
+                f"{n['tie']} ties, {n['both_bad']} both bad, {n['skip']} skipped")
+        if self.contradictions():
+            text += f"; {self.contradictions():.0%} of the labels contradict another"
+        return text + (f"; {len(self.problems)} broken lines" if self.problems else "")
+
+    def __repr__(self) -> str:
+        return f"Feedback({self.summary()})"
+
+    def show(self) -> Labeller:
+        """The labeller of these items, for a notebook's output; the same one each time."""
+        if self._labeller is None:
+            from mmbook.feedback.labeller import Labeller
+            self._labeller = Labeller(self)
+        return self._labeller
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if self.live:
+            return self.show()._repr_mimebundle_(**kwargs)
+        return {"text/plain": repr(self), "text/html": f"<p>{html.escape(self.summary())}.</p>"}

@@ -1,0 +1,111 @@
+"""The event log: one JSON object a line, only ever appended to; the records are the replay of its events."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmbook.feedback.records import Record, shorten, validate
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Log:
+    """What a log says: the live records, a message for each broken line, and the header if there is one."""
+
+    records: list[Record] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    header: Event | None = None
+
+
+def append(path: Path, events: Iterable[Event]) -> None:
+    """Write events to the end of the log and return when the disk has them.
+
+    What a crash cut short keeps a line of its own, so it cannot swallow the next event. Raises OSError.
+    """
+    lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    data = lines.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes its JSON escape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replay(path: str | Path) -> Log:
+    """Read a log of events, or a file of bare records, and keep everything that can be read.
+
+    Raises FileNotFoundError where there is no file, OSError where it cannot be read.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such feedback log; check the path, or label first with "
+                                "collect_human_feedback") from None
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read ({error.strerror}); expected a file of JSON lines") from error
+    log = Log()
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if line.strip():
+            try:
+                problems = _take(line, log)
+            except RecursionError:
+                problems = ["nested too deeply for a record"]
+            log.problems += [f"{path.name}, line {number}: {problem}" for problem in problems]
+    return log
+
+
+def read_log(path: str | Path) -> tuple[list[Record], list[str]]:
+    """The records of a log and one message for each broken line.
+
+    Raises ValueError where nothing can be read from the file, FileNotFoundError, OSError.
+    """
+    log = replay(path)
+    if not log.records and log.header is None:
+        if log.problems:
+            raise ValueError(f"{path}: no line can be read as feedback. The first: {log.problems[0]}")
+        raise ValueError(f"{path}: the log is empty; expected one JSON object a line. Label first, or give "
+                         "another path")
+    return log.records, log.problems
+
+
+def _take(line: bytes, log: Log) -> list[str]:
+    """Apply one line to the log and return what is wrong with it."""
+    try:
+        event = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return [f"not UTF-8 text: {error.reason} at byte {error.start}"]
+    except ValueError as error:
+        return [f"not JSON: {error}"]
+    if not isinstance(event, dict):
+        return [f"expected a JSON object, got {shorten(event)}"]
+    op = event.get("op", "label")
+    if op == "items":
+        if not (isinstance(event.get("hash"), str) and isinstance(event.get("n"), int)):
+            return [f"header: expected 'hash' and 'n', got {shorten(event)}"]
+        log.header = event
+    elif op == "label":
+        record = event.get("record") if "op" in event else event
+        if wrong := validate(record):
+            return wrong
+        assert isinstance(record, dict)
+        log.records.append(record)
+    elif op == "undo":
+        at = [i for i, r in enumerate(log.records)
+              if r["id"] == event.get("id") and r["annotator"] == event.get("annotator", r["annotator"])]
+        if not at:
+            return [f"undo: expected the id of a label further up, got {shorten(event.get('id'))}"]
+        del log.records[at[-1]]
+    else:
+        return [f"op: expected 'items', 'label' or 'undo', got {shorten(op)}"]
+    return []

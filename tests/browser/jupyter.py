@@ -1,0 +1,162 @@
+"""A real Jupyter server and a notebook in a real browser, for tests that must not trust either."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client import BlockingKernelClient
+from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+OUTSIDE = re.compile(r"^(?:https?|wss?)://(?!127\.0\.0\.1[:/])")
+
+
+def wait_for(what: Any, seconds: float = 60.0) -> Any:
+    """Call `what` until it returns something true, and return that; a failed call counts as false."""
+    end, error = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            if value := what():
+                return value
+        except Exception as failure:  # the server is not up yet, the file not there yet
+            error = failure
+        time.sleep(0.1)
+    raise TimeoutError(f"waited {seconds:.0f} s in vain") from error
+
+
+class Jupyter:
+    """A server on loopback that knows nothing of this machine's settings; serves JupyterLab and Notebook 7."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.work = folder, folder / "work"
+        self.work.mkdir(parents=True)
+        quiet = folder / "settings" / "@jupyterlab" / "apputils-extension"  # or a news pop-up covers the page
+        quiet.mkdir(parents=True)
+        (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.base = f"http://127.0.0.1:{s.getsockname()[1]}"
+
+    def __enter__(self) -> Jupyter:
+        places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython",
+                  "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+               **{name: str(self.folder / place) for name, place in places.items()}}
+        self.log = (self.folder / "server.log").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+             f"--ServerApp.port={self.base.rpartition(':')[2]}", "--IdentityProvider.token=secret",
+             f"--ServerApp.root_dir={self.work}"],
+            env=env, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.work)
+        try:
+            wait_for(lambda: self.api("status"))
+        except TimeoutError:
+            self.__exit__()
+            raise RuntimeError("Jupyter did not start:\n" + (self.folder / "server.log").read_text()[-2000:]) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self.log.close()
+        shutil.rmtree(self.folder / "runtime", ignore_errors=True)
+
+    def api(self, path: str) -> Any:
+        """Ask the server's REST interface."""
+        request = urllib.request.Request(f"{self.base}/api/{path}", headers={"Authorization": "token secret"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def kernel(self, name: str) -> dict[str, Any]:
+        """The kernel of the notebook `name`."""
+        return next(s["kernel"] for s in self.api("sessions") if s["path"] == name)
+
+    def wait_idle(self, name: str) -> None:
+        """Wait until the notebook's kernel is idle; Run All before that opens a dialog that waits for an answer."""
+        wait_for(lambda: self.kernel(name).get("execution_state") == "idle")
+
+    def client(self, name: str) -> BlockingKernelClient:
+        """A second client of the notebook's kernel, past the browser."""
+        file = self.folder / "runtime" / f"kernel-{self.kernel(name)['id']}.json"
+        client = BlockingKernelClient(connection_file=str(file))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(timeout=30)
+        return client
+
+    def ask(self, name: str, code: str) -> Any:
+        """Run code in the notebook's kernel; what it prints is read as JSON."""
+        client, out = self.client(name), []
+        try:
+            client.execute_interactive(code, timeout=30, store_history=False,
+                                       output_hook=lambda m: out.append(m["content"].get("text", "")))
+        finally:
+            client.stop_channels()
+        return json.loads("".join(out))
+
+    def write(self, name: str, cells: list[str]) -> Path:
+        """Write a notebook of code cells."""
+        path = self.work / name
+        python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(metadata=python, cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+        return path
+
+
+class Notebook:
+    """A notebook open in one of the two front ends, with what went wrong in `errors` and `outside`."""
+
+    def __init__(self, server: Jupyter, browser: Browser, app: str, name: str) -> None:
+        self.server, self.name = server, name
+        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        context.route(OUTSIDE, lambda route: (self.outside.append(route.request.url), route.abort()))
+        self.page: Page = context.new_page()
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        place = "lab/tree" if app == "lab" else "notebooks"
+        self.page.goto(f"{server.base}/{place}/{name}?token=secret")
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until the cells are shown and the kernel is attached."""
+        self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
+        self.server.wait_idle(self.name)
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=30_000)
+        self.page.get_by_text("No Kernel", exact=True).wait_for(state="hidden")
+
+    def choose(self, menu: str, entry: str) -> None:
+        """Choose an entry of the menu bar."""
+        self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{entry}$")).click()
+
+    def run_all(self) -> None:
+        """Run all cells."""
+        self.choose("Run", "Run All Cells")
+
+    def restart(self) -> None:
+        """Restart the kernel from the menu and wait for the new one."""
+        process = self.server.ask(self.name, "import os; print(os.getpid())")
+        self.choose("Kernel", "Restart Kernel…")
+        self.page.get_by_role("button", name="Restart").click()
+        wait_for(lambda: self.server.ask(self.name, "import os; print(os.getpid())") != process)
+        self.wait_ready()
+
+    def cells(self) -> int:
+        """The number of cells."""
+        return self.page.locator(".jp-Notebook .jp-Cell").count()
+
+    def close(self) -> None:
+        """Close the window."""
+        self.page.context.close()

@@ -1,0 +1,174 @@
+"""The labeller in JupyterLab and Notebook 7, driven by hand; what it did is read from the kernel and the disk."""
+
+import json
+import os
+import re
+import signal
+import textwrap
+
+import pytest
+from jupyter import Jupyter, Notebook, wait_for
+from playwright.sync_api import expect
+
+from mmbook.feedback import read_log
+
+CELLS = [
+    textwrap.dedent("""
+        import json
+        import numpy as np
+        from mmbook.feedback import collect_human_feedback
+        from mmbook.world import STYLES, say
+        from mmbook.world.writers import describe
+
+        class Speaker:
+            hash, prompt = "0123abcd", "Describe the picture."
+            def sample(self, scenes, temperature=1.0, seed=0, greedy=False, samples=1):
+                rng = np.random.default_rng(seed)
+                return [say(describe(s, str(rng.choice(STYLES)))) for s in scenes for _ in range(samples)]
+
+        feedback = collect_human_feedback(Speaker(), pairs=9, path="labels.jsonl")
+        feedback"""),
+    "import ipywidgets\nipywidgets.Button(description='plain')",
+    "print('all', 'ran')",
+]
+# Notebook 7 itself says these with or without a labeller in the page.
+NOISE = re.compile(r"reading 'schema'|favicon")
+
+
+@pytest.fixture(scope="module")
+def server(chromium, tmp_path_factory):
+    with Jupyter(tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
+
+
+class Hand:
+    """A reader's hand on the labeller of a notebook, and what the reader saw."""
+
+    def __init__(self, notebook):
+        self.page, self.notebook = notebook.page, notebook
+        self.root = notebook.page.locator(".mmb")
+        self.meant = []  # (outcome, text of the caption meant or None, via)
+
+    def count(self, n):
+        expect(self.root.locator(".mmb-count")).to_have_text(f"{n} of 9 judged")
+
+    def judge(self, act, key=None):
+        """Judge the item on the screen by a click, or by a key when one is given; wait for the acknowledgement."""
+        self.page.wait_for_timeout(300)  # past the guard against double clicks
+        place = {"first": 0, "second": 1}.get(act)
+        text = None if place is None else self.root.locator(".mmb-caption").nth(place).inner_text()
+        self.meant.append(("label" if place is not None else act, text, "key" if key else "click"))
+        if key:
+            self.page.keyboard.press(key)
+        else:
+            self.root.locator(f"button[data-act={act}]").click()
+        expect(self.root.locator(".mmb-saved")).to_have_text(f"{len(self.meant)} saved")
+
+    def undo(self, key=None):
+        if key:
+            self.page.keyboard.press(key)
+        else:
+            self.root.locator("button[data-act=undo]").click()
+        self.meant.pop()
+        expect(self.root.locator(".mmb-saved")).to_have_text(f"{len(self.meant)} saved")
+
+    def focused(self):
+        return self.page.evaluate("document.querySelector('.mmb').contains(document.activeElement)")
+
+
+def told(records):
+    return [(r["outcome"], r["responses"][r["choice"]] if "choice" in r else None, r["via"]) for r in records]
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_labelling_by_hand(server, browser, app):
+    name, log = f"{app}.ipynb", server.work / "labels.jsonl"
+    log.unlink(missing_ok=True)
+    file = server.write(name, CELLS)
+    notebook = Notebook(server, browser, app, name)
+    page, hand = notebook.page, Hand(notebook)
+    notebook.run_all()
+    page.get_by_text("all ran", exact=True).wait_for(timeout=30_000)
+    hand.root.wait_for()
+    hand.count(0)
+    assert not log.exists()
+
+    # Clicks and keys; after a click the keys work without further ado.
+    hand.judge("first")
+    hand.root.locator("button[data-act=second]").click(delay=0)
+    expect(hand.root.locator(".mmb-status")).to_contain_text("Too quick")
+    hand.count(1)
+    for act, key in (("second", "2"), ("first", "1"), ("tie", "3"), ("both_bad", "4"), ("skip", "s")):
+        hand.judge(act, key)
+    hand.count(6)
+    hand.undo("u")
+    hand.undo()
+    hand.count(4)
+    hand.judge("second")
+    assert told(read_log(log)[0]) == hand.meant and read_log(log)[1] == []
+    assert [json.loads(line)["op"] for line in log.read_text().splitlines()] == [
+        "items", *["label"] * 6, "undo", "undo", "label"]
+    assert server.ask(name, "print(json.dumps(feedback.records))") == read_log(log)[0]
+
+    # Keys stay inside, Ctrl+S does not; the same keys do leak from a plain widget.
+    before = notebook.cells()
+    hand.judge("second", "Enter")  # the button in focus
+    hand.root.focus()
+    for key in ("b", "b", "c", "x", "Shift+m", "Shift+Enter", "Control+Enter"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert notebook.cells() == before and hand.focused()
+    saved = file.stat().st_mtime_ns
+    page.keyboard.press("Control+s")
+    wait_for(lambda: file.stat().st_mtime_ns > saved, 10)
+    assert hand.focused()
+    hand.count(len(hand.meant))
+
+    # Clicks that the kernel is too busy to see (here: it is frozen) wait, and all of them arrive.
+    kernel = server.ask(name, "import os; print(os.getpid())")
+    os.kill(kernel, signal.SIGSTOP)
+    for n, key in enumerate(("1", "u", "2"), 1):
+        page.wait_for_timeout(300)
+        page.keyboard.press(key)
+        expect(hand.root.locator(".mmb-saved")).to_have_text(f"{n} waiting to be saved")
+    assert told(read_log(log)[0]) == hand.meant
+    os.kill(kernel, signal.SIGCONT)
+    expect(hand.root.locator(".mmb-saved")).to_have_text(f"{len(hand.meant) + 1} saved")
+    assert told(read_log(log)[0])[:-1] == hand.meant
+    hand.meant = told(read_log(log)[0])
+    hand.count(len(hand.meant))
+
+    # A reload shows the same state and goes on.
+    page.keyboard.press("Control+s")
+    page.reload()
+    notebook.wait_ready()
+    hand.count(len(hand.meant))
+    hand.root.click(position={"x": 5, "y": 5})
+    hand.undo("u")
+
+    # A restarted kernel does not know the page: the page says so, and goes on where it was once the cell is run again.
+    notebook.restart()
+    page.keyboard.press("1")
+    expect(hand.root.locator(".mmb-trouble")).to_contain_text("not saved yet. Is the kernel running?", timeout=8000)
+    hand.root.evaluate("node => node.classList.add('old')")
+    notebook.run_all()
+    expect(page.locator(".mmb:not(.old)")).to_have_count(1, timeout=20_000)
+    expect(page.locator(".mmb.old")).to_have_count(0)
+    hand.count(len(hand.meant))
+    hand.root.click(position={"x": 5, "y": 5})
+    while len(hand.meant) < 9:
+        hand.judge("second", "2")
+    expect(hand.root.locator(".mmb-prompt")).to_contain_text("All items are judged")
+    assert hand.focused() and hand.root.locator("button[data-act=tie]").is_disabled()
+    assert told(read_log(log)[0]) == hand.meant
+
+    # The control: the same two keys on a plain widget add two cells.
+    before = notebook.cells()
+    page.get_by_role("button", name="plain").focus()
+    page.keyboard.press("b")
+    page.keyboard.press("b")
+    wait_for(lambda: notebook.cells() == before + 2, 5)
+
+    assert notebook.outside == []
+    assert [e for e in notebook.errors if not NOISE.search(e)] == []
+    notebook.close()
