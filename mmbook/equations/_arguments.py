@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
-Number = float | Tensor
+Number: TypeAlias = float | Tensor
 
 
 def widen(x: Tensor) -> Tensor:
