@@ -36,10 +36,10 @@ def wait_for(what: Any, seconds: float = 60.0) -> Any:
 
 
 class Jupyter:
-    """A server on loopback that knows nothing of this machine's settings; serves JupyterLab and Notebook 7."""
+    """A server of JupyterLab ("lab") or Notebook 7 ("notebook") on loopback, with settings of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.work = folder, folder / "work"
+    def __init__(self, folder: Path, app: str) -> None:
+        self.folder, self.work, self.app = folder, folder / "work", app
         self.work.mkdir(parents=True)
         quiet = folder / "settings" / "@jupyterlab" / "apputils-extension"  # or a news pop-up covers the page
         quiet.mkdir(parents=True)
@@ -55,7 +55,7 @@ class Jupyter:
                **{name: str(self.folder / place) for name, place in places.items()}}
         self.log = (self.folder / "server.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+            [sys.executable, "-m", {"lab": "jupyterlab"}.get(self.app, self.app), "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
              f"--ServerApp.port={self.base.rpartition(':')[2]}", "--IdentityProvider.token=secret",
              f"--ServerApp.root_dir={self.work}"],
             env=env, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.work)
@@ -116,7 +116,7 @@ class Jupyter:
 class Notebook:
     """A notebook open in one of the two front ends, with what went wrong in `errors` and `outside`."""
 
-    def __init__(self, server: Jupyter, browser: Browser, app: str, name: str) -> None:
+    def __init__(self, server: Jupyter, browser: Browser, name: str) -> None:
         self.server, self.name = server, name
         context = browser.new_context(viewport={"width": 1280, "height": 1000})
         self.outside: list[str] = []
@@ -125,7 +125,7 @@ class Notebook:
         self.page: Page = context.new_page()
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        place = "lab/tree" if app == "lab" else "notebooks"
+        place = "lab/tree" if server.app == "lab" else "notebooks"
         self.page.goto(f"{server.base}/{place}/{name}?token=secret")
         self.wait_ready()
 
@@ -149,7 +149,7 @@ class Notebook:
         """Restart the kernel from the menu and wait for the new one."""
         process = self.server.ask(self.name, "import os; print(os.getpid())")
         self.choose("Kernel", "Restart Kernel…")
-        self.page.get_by_role("button", name="Restart").click()
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
         wait_for(lambda: self.server.ask(self.name, "import os; print(os.getpid())") != process)
         self.wait_ready()
 

@@ -35,9 +35,9 @@ CELLS = [
 NOISE = re.compile(r"reading 'schema'|favicon")
 
 
-@pytest.fixture(scope="module")
-def server(chromium, tmp_path_factory):
-    with Jupyter(tmp_path_factory.mktemp("jupyter")) as server:
+@pytest.fixture(params=["lab", "notebook"])
+def server(request, chromium, tmp_path):
+    with Jupyter(tmp_path, request.param) as server:
         yield server
 
 
@@ -80,12 +80,10 @@ def told(records):
     return [(r["outcome"], r["responses"][r["choice"]] if "choice" in r else None, r["via"]) for r in records]
 
 
-@pytest.mark.parametrize("app", ["lab", "notebook"])
-def test_labelling_by_hand(server, browser, app):
-    name, log = f"{app}.ipynb", server.work / "labels.jsonl"
-    log.unlink(missing_ok=True)
+def test_labelling_by_hand(server, browser):
+    name, log = "book.ipynb", server.work / "labels.jsonl"
     file = server.write(name, CELLS)
-    notebook = Notebook(server, browser, app, name)
+    notebook = Notebook(server, browser, name)
     page, hand = notebook.page, Hand(notebook)
     notebook.run_all()
     page.get_by_text("all ran", exact=True).wait_for(timeout=30_000)
@@ -148,6 +146,7 @@ def test_labelling_by_hand(server, browser, app):
 
     # A restarted kernel does not know the page: the page says so, and goes on where it was once the cell is run again.
     notebook.restart()
+    hand.root.click(position={"x": 5, "y": 5})
     page.keyboard.press("1")
     expect(hand.root.locator(".mmb-trouble")).to_contain_text("not saved yet. Is the kernel running?", timeout=8000)
     hand.root.evaluate("node => node.classList.add('old')")
