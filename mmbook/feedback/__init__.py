@@ -1,10 +1,11 @@
 """Feedback from people and from simulated readers: records, their log, and the labeller."""
 
+from mmbook.feedback.annotators import SimulatedAnnotator
 from mmbook.feedback.collect import collect_human_feedback
 from mmbook.feedback.dataset import Feedback
 from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
 from mmbook.feedback.records import OUTCOMES, make_record, validate
 
-__all__ = ["OUTCOMES", "Feedback", "collect_human_feedback", "make_record", "read_log", "shown_first",
-           "validate"]
+__all__ = ["OUTCOMES", "Feedback", "SimulatedAnnotator", "collect_human_feedback", "make_record", "read_log",
+           "shown_first", "validate"]

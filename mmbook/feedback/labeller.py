@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 from PIL import Image
 
+from mmbook.feedback.log import Event
 from mmbook.feedback.records import Item, Record, make_record, now, validate
 from mmbook.world import Scene, render, say
 from mmbook.world.writers import describe
@@ -88,37 +89,45 @@ class Labeller(anywidget.AnyWidget):
     @traitlets.observe("outbox")
     def _write(self, change: dict[str, Any]) -> None:
         """Append the clicks that are new, and acknowledge them when the disk has them."""
-        acks, events, wrong = dict(self.acks), [], []
-        for page, clicks in change["new"].items():
-            for click in clicks:
-                if click["n"] > acks.get(page, 0):
-                    acks[page] = click["n"]
-                    event, problem = self._event(click)
-                    events += [event] if event else []
-                    wrong += problem
+        acks, wrong = dict(self.acks), list[str]()
+        events = list[Event]()
         try:
+            live = self._live_labels()
+            for page, clicks in change["new"].items():
+                for click in clicks:
+                    if click["n"] > acks.get(page, 0):
+                        acks[page] = click["n"]
+                        self._take(click, live, events, wrong)
             if events:
                 self._feedback.append(events)
         except OSError as error:
-            self.trouble = (f"Not saved: {self._feedback.path.name} cannot be written ({error.strerror}). "
-                            "The next click tries again.")
+            self.trouble = (f"Not saved: {self._feedback.path.name} cannot be written "
+                            f"({error.strerror or error}). The next click tries again.")
             return
         with self.hold_sync():
-            self.labels, self.acks, self.saved = self._live_labels(), acks, self.saved + len(events)
+            self.labels, self.acks, self.saved = live, acks, self.saved + len(events)
             self.trouble = f"Not saved: {'; '.join(wrong)}" if wrong else ""
 
-    def _event(self, click: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-        """A click as an event of the log, or what is wrong with it."""
+    def _take(self, click: Event, live: list[str], events: list[Event], wrong: list[str]) -> None:
+        """Turn a click into an event of the log and update the live labels, or say what is wrong with it."""
         item = self._by_id.get(click.get("id", ""))
         if item is None:
-            return None, [f"id: expected one of the {len(self._by_id)} items, got {click.get('id')!r}"]
-        if click.get("op") == "undo":
-            time = click.get("time") or now()
-            return {"op": "undo", "id": item["id"], "annotator": self.annotator, "time": time}, []
-        given = {k: click[k] for k in ("outcome", "choice", "side", "ms", "via", "time") if k in click}
-        record: Record = make_record(item, annotator=self.annotator, **given)
-        wrong = validate(record)
-        return (None, wrong) if wrong else ({"op": "label", "record": record}, [])
+            wrong.append(f"id: expected one of the {len(self._by_id)} items, got {click.get('id')!r}")
+        elif click.get("op") == "undo":
+            if item["id"] in live:  # another page may have taken it back already
+                live.reverse()
+                live.remove(item["id"])
+                live.reverse()
+                events.append({"op": "undo", "id": item["id"], "annotator": self.annotator,
+                               "time": click.get("time") or now()})
+        else:
+            given = {k: click[k] for k in ("outcome", "choice", "side", "ms", "via", "time") if k in click}
+            record: Record = make_record(item, annotator=self.annotator, **given)
+            if problems := validate(record):
+                wrong += problems
+            else:
+                events.append({"op": "label", "record": record})
+                live.append(item["id"])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -1,13 +1,15 @@
-"""The labeller in JupyterLab and Notebook 7, driven by hand; what it did is read from the kernel and the disk."""
+"""The labeller in JupyterLab and Notebook 7, driven by hand; its work is read from the kernel and the disk."""
 
 import json
 import os
 import re
 import signal
 import textwrap
+from importlib.resources import files
 
 import pytest
-from jupyter import Jupyter, Notebook, wait_for
+from axe_core_python.sync_playwright import Axe
+from live_notebook import Jupyter, Notebook, wait_for
 from playwright.sync_api import expect
 
 from mmbook.feedback import read_log
@@ -53,7 +55,7 @@ class Hand:
         expect(self.root.locator(".mmb-count")).to_have_text(f"{n} of 9 judged")
 
     def judge(self, act, key=None):
-        """Judge the item on the screen by a click, or by a key when one is given; wait for the acknowledgement."""
+        """Judge the item on the screen by a click, or by a key if one is given; wait until it is saved."""
         self.page.wait_for_timeout(300)  # past the guard against double clicks
         place = {"first": 0, "second": 1}.get(act)
         text = None if place is None else self.root.locator(".mmb-caption").nth(place).inner_text()
@@ -105,7 +107,12 @@ def test_labelling_by_hand(server, browser):
     hand.judge("second")
     assert told(read_log(log)[0]) == hand.meant and read_log(log)[1] == []
     assert [json.loads(line)["op"] for line in log.read_text().splitlines()] == [
-        "items", *["label"] * 6, "undo", "undo", "label"]
+        "items",
+        *["label"] * 6,
+        "undo",
+        "undo",
+        "label",
+    ]
     assert server.ask(name, "print(json.dumps(feedback.records))") == read_log(log)[0]
 
     # Keys stay inside, Ctrl+S does not; the same keys do leak from a plain widget.
@@ -144,11 +151,13 @@ def test_labelling_by_hand(server, browser):
     hand.root.click(position={"x": 5, "y": 5})
     hand.undo("u")
 
-    # A restarted kernel does not know the page: the page says so, and goes on where it was once the cell is run again.
+    # A restarted kernel does not know the page: the page says so, and goes on once the cell is run again.
     notebook.restart()
     hand.root.click(position={"x": 5, "y": 5})
     page.keyboard.press("1")
-    expect(hand.root.locator(".mmb-trouble")).to_contain_text("not saved yet. Is the kernel running?", timeout=8000)
+    expect(hand.root.locator(".mmb-trouble")).to_contain_text(
+        "not saved yet. Is the kernel running?", timeout=8000
+    )
     hand.root.evaluate("node => node.classList.add('old')")
     notebook.run_all()
     expect(page.locator(".mmb:not(.old)")).to_have_count(1, timeout=20_000)
@@ -171,3 +180,96 @@ def test_labelling_by_hand(server, browser):
     assert notebook.outside == []
     assert [e for e in notebook.errors if not NOISE.search(e)] == []
     notebook.close()
+
+
+PAGE = """
+<!doctype html><html lang="en"><title>Labeller</title><style>STYLE</style>
+<body><main><h1>Book</h1></main><script>
+window.boot = async (source, state) => {
+  const listeners = {};
+  window.model = {
+    get: (name) => state[name],
+    set: (name, value) => { state[name] = value; (listeners[`change:${name}`] ?? []).forEach((f) => f()); },
+    on: (name, f) => (listeners[name] ??= []).push(f),
+    off: (name, f) => { listeners[name] = listeners[name].filter((g) => g !== f); },
+    save_changes: () => {},
+  };
+  const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  window.leave = module.default.render({ model: window.model, el: document.querySelector("main") });
+};
+</script></body></html>
+"""
+HOSTILE = [
+    "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>",
+    "\u202eevil \u2028 \x00 猫 " + "long" * 500,
+]
+
+
+@pytest.fixture
+def alone(browser):
+    """The labeller in a bare page, with a model that nobody answers."""
+    folder = files("mmbook.feedback")
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_content(PAGE.replace("STYLE", (folder / "labeller.css").read_text(encoding="utf-8")))
+    items = [
+        {"id": str(i), "prompt": "<b>What?</b>", "responses": HOSTILE, "image": "data:,", "alt": "a cat"}
+        for i in range(4)
+    ]
+    page.evaluate(
+        "([source, state]) => boot(source, state)",
+        [
+            (folder / "labeller.js").read_text(encoding="utf-8"),
+            {
+                "items": items,
+                "labels": [],
+                "acks": {},
+                "saved": 0,
+                "outbox": {},
+                "trouble": "",
+                "annotator": "a",
+                "seed": "0",
+            },
+        ],
+    )
+    yield page
+    page.close()
+
+
+def test_captions_are_shown_as_text(alone):
+    shown = alone.locator(".mmb-caption").evaluate_all("nodes => nodes.map(node => node.textContent)")
+    assert sorted(shown) == sorted(HOSTILE)
+    assert alone.locator(".mmb-prompt").inner_text().startswith("<b>What?</b>")
+    assert (
+        alone.evaluate("window.hacked") is None
+        and alone.locator(".mmb script, .mmb-caption img").count() == 0
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_labeller_is_accessible_and_fits_a_phone(alone, scheme):
+    alone.add_style_tag(content=":root { color-scheme: light dark; background: Canvas; color: CanvasText }")
+    alone.emulate_media(color_scheme=scheme)
+    for width, words in ((1000, ["Left", "Right"]), (375, ["First", "Second"])):
+        alone.set_viewport_size({"width": width, "height": 900})
+        assert [text.split(" · ")[1] for text in alone.locator(".mmb-which").all_inner_texts()] == words
+        boxes = [button.bounding_box() for button in alone.locator(".mmb button").all()]
+        assert all(box["width"] >= 44 and box["height"] >= 44 for box in boxes)
+        assert alone.evaluate("document.documentElement.scrollWidth") <= width
+        assert (boxes[0]["y"] == boxes[1]["y"]) == (width == 1000)
+        assert [v["id"] for v in Axe().run(alone)["violations"]] == []
+
+
+def test_a_held_key_is_one_judgement_and_leaving_takes_the_listeners_along(alone):
+    alone.locator(".mmb").focus()
+    alone.wait_for_timeout(300)
+    alone.keyboard.down("1")
+    for _ in range(3):
+        alone.wait_for_timeout(300)
+        alone.keyboard.down("1")  # what a held key sends
+    assert alone.locator(".mmb-count").inner_text() == "1 of 4 judged"
+    events = alone.evaluate("Object.values(model.get('outbox'))")
+    assert [[e["n"], e["op"], e["id"], e["outcome"], e["via"]] for e in events[0]] == [
+        [1, "label", "0", "label", "key"]
+    ]
+    alone.evaluate("leave(); model.set('saved', 1)")
+    assert alone.locator(".mmb").count() == 0

@@ -19,7 +19,9 @@ class Speaker:
 
     def sample(self, scenes, temperature=1.0, seed=0, greedy=False, samples=1):
         rng = np.random.default_rng(seed)
-        return [say(describe(scene, str(rng.choice(self.styles)))) for scene in scenes for _ in range(samples)]
+        return [
+            say(describe(scene, str(rng.choice(self.styles)))) for scene in scenes for _ in range(samples)
+        ]
 
 
 @pytest.fixture

@@ -43,27 +43,52 @@ class Jupyter:
         self.work.mkdir(parents=True)
         quiet = folder / "settings" / "@jupyterlab" / "apputils-extension"  # or a news pop-up covers the page
         quiet.mkdir(parents=True)
-        (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        (quiet / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.base = f"http://127.0.0.1:{s.getsockname()[1]}"
 
     def __enter__(self) -> Jupyter:
-        places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython",
-                  "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-               **{name: str(self.folder / place) for name, place in places.items()}}
+        places = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "IPYTHONDIR": "ipython",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
+        env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            **{name: str(self.folder / place) for name, place in places.items()},
+        }
         self.log = (self.folder / "server.log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", {"lab": "jupyterlab"}.get(self.app, self.app), "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-             f"--ServerApp.port={self.base.rpartition(':')[2]}", "--IdentityProvider.token=secret",
-             f"--ServerApp.root_dir={self.work}"],
-            env=env, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.work)
+            [
+                sys.executable,
+                "-m",
+                {"lab": "jupyterlab"}.get(self.app, self.app),
+                "--no-browser",
+                "--allow-root",
+                "--ServerApp.ip=127.0.0.1",
+                f"--ServerApp.port={self.base.rpartition(':')[2]}",
+                "--IdentityProvider.token=secret",
+                f"--ServerApp.root_dir={self.work}",
+            ],
+            env=env,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            cwd=self.work,
+        )
         try:
             wait_for(lambda: self.api("status"))
         except TimeoutError:
             self.__exit__()
-            raise RuntimeError("Jupyter did not start:\n" + (self.folder / "server.log").read_text()[-2000:]) from None
+            raise RuntimeError(
+                "Jupyter did not start:\n" + (self.folder / "server.log").read_text()[-2000:]
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,7 +108,7 @@ class Jupyter:
         return next(s["kernel"] for s in self.api("sessions") if s["path"] == name)
 
     def wait_idle(self, name: str) -> None:
-        """Wait until the notebook's kernel is idle; Run All before that opens a dialog that waits for an answer."""
+        """Wait until the notebook's kernel is idle; Run All before that opens a dialog."""
         wait_for(lambda: self.kernel(name).get("execution_state") == "idle")
 
     def client(self, name: str) -> BlockingKernelClient:
@@ -99,8 +124,12 @@ class Jupyter:
         """Run code in the notebook's kernel; what it prints is read as JSON."""
         client, out = self.client(name), []
         try:
-            client.execute_interactive(code, timeout=30, store_history=False,
-                                       output_hook=lambda m: out.append(m["content"].get("text", "")))
+            client.execute_interactive(
+                code,
+                timeout=30,
+                store_history=False,
+                output_hook=lambda m: out.append(m["content"].get("text", "")),
+            )
         finally:
             client.stop_channels()
         return json.loads("".join(out))
@@ -109,7 +138,9 @@ class Jupyter:
         """Write a notebook of code cells."""
         path = self.work / name
         python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(metadata=python, cells=list(map(nbformat.v4.new_code_cell, cells))), path)
+        nbformat.write(
+            nbformat.v4.new_notebook(metadata=python, cells=list(map(nbformat.v4.new_code_cell, cells))), path
+        )
         return path
 
 

@@ -29,7 +29,10 @@ def test_replay_gives_the_records_without_those_taken_back(tmp_path, records):
 
 def test_undo_takes_back_the_last_label_of_the_same_annotator(tmp_path, records):
     other = {**records[0], "annotator": "bob", "choice": 1}
-    append(tmp_path / "log", [*labels([records[0], other]), {"op": "undo", "id": other["id"], "annotator": "ann"}])
+    append(
+        tmp_path / "log",
+        [*labels([records[0], other]), {"op": "undo", "id": other["id"], "annotator": "ann"}],
+    )
     assert read_log(tmp_path / "log") == ([other], [])
 
 
@@ -37,37 +40,61 @@ def test_a_torn_last_line_is_named_and_does_not_swallow_the_next_event(tmp_path,
     path = tmp_path / "labels.jsonl"
     append(path, labels(records[:2]))
     whole = path.read_bytes()
-    cut = [n for n in range(1, len(whole)) if whole[n - 1:n] != b"\n"]
+    cut = [n for n in range(1, len(whole)) if whole[n - 1 : n] != b"\n"]
     for n in cut[:: len(cut) // 50]:
         path.write_bytes(whole[:n])
         append(path, labels(records[2:3]))
         kept, problems = read_log(path)
         assert kept[-1] == records[2]
-        complete = whole[:n].count(b"\n") + (whole[n:n + 1] == b"\n")  # cut before the newline is no loss
-        assert len(kept) == complete + 1 and len(problems) == (whole[n:n + 1] != b"\n")
+        complete = whole[:n].count(b"\n") + (whole[n : n + 1] == b"\n")  # cut before the newline is no loss
+        assert len(kept) == complete + 1 and len(problems) == (whole[n : n + 1] != b"\n")
         assert all(p.startswith(f"labels.jsonl, line {complete + 1}: not JSON") for p in problems)
 
 
 def test_broken_lines_are_named_and_the_rest_is_kept(tmp_path, records):
     good = [json.dumps(record) for record in records]
-    lines = [good[0], "{", good[1], "[1]", '{"op": "cut"}', "", '{"op": "undo", "id": "nobody"}', '{"op": "label"}',
-             json.dumps({**records[2], "choice": 9}), "[" * 100000, '{"op": "items"}', good[3]]
+    lines = [
+        good[0],
+        "{",
+        good[1],
+        "[1]",
+        '{"op": "cut"}',
+        "",
+        '{"op": "undo", "id": "nobody"}',
+        '{"op": "label"}',
+        json.dumps({**records[2], "choice": 9}),
+        "[" * 100000,
+        '{"op": "items"}',
+        good[3],
+    ]
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode() + b"\n\xff\xfe\n" + good[4].encode())
     kept, problems = read_log(path)
     assert kept == [records[0], records[1], records[3], records[4]]
     assert [int(p.split("line ")[1].split(":")[0]) for p in problems] == [2, 4, 5, 7, 8, 9, 10, 11, 13]
-    assert "choice: expected 0 or 1" in problems[5] and "not UTF-8" in problems[-1] and "nobody" in problems[3]
+    assert (
+        "choice: expected 0 or 1" in problems[5] and "not UTF-8" in problems[-1] and "nobody" in problems[3]
+    )
 
 
 def test_text_survives_exactly(tmp_path, records):
-    hostile = ["<script>alert(1)</script>", "a\u2028b\u0085c\nd\x00", "\u202eabc", "一只猫", "half \ud83d pair", "x" * 10**6]
+    hostile = [
+        "<script>alert(1)</script>",
+        "a\u2028b\u0085c\nd\x00",
+        "\u202eabc",
+        "一只猫",
+        "half \ud83d pair",
+        "x" * 10**6,
+    ]
     told = [{**records[0], "responses": [text, "b"]} for text in hostile]
     append(tmp_path / "log", labels(told))
     assert read_log(tmp_path / "log") == (told, [])
 
 
-@pytest.mark.parametrize("content, message", [(b"", "is empty"), (b"\n \n", "is empty"), (b"\x89PNG\r\n\x00", "no line can be read")])
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"", "is empty"), (b"\n \n", "is empty"), (b"\x89PNG\r\n\x00", "no line can be read")],
+)
 def test_a_file_without_feedback_is_an_error_that_says_so(tmp_path, content, message):
     (tmp_path / "log").write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -104,8 +131,13 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path, records):
     """)
     acknowledged = []
     for start in (0, 10**6, 2 * 10**6):
-        writer = subprocess.Popen([sys.executable, "-c", program, str(start)], cwd=tmp_path, stdout=subprocess.PIPE,
-                                  text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        writer = subprocess.Popen(
+            [sys.executable, "-c", program, str(start)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
         for _ in range(20):
             acknowledged.append(int(writer.stdout.readline()))
         writer.kill()

@@ -1,4 +1,4 @@
-"""What a record holds: a good one passes, and each wrong field is named with what was expected and what came."""
+"""What a record holds: a good one passes; a wrong field is named, with what was expected and what came."""
 
 import copy
 import json
@@ -9,13 +9,32 @@ import pytest
 from mmbook.feedback import make_record, validate
 
 WRONG = [
-    ("schema", 2, "the number 1"), ("schema", True, "the number 1"), ("id", "", "not empty"), ("kind", "rating", "'pair'"),
-    ("annotator", 7, "a text"), ("time", "yesterday", "ISO 8601"), ("time", "2026-01-01T00:00:00", "with its zone"),
-    ("ms", -1, "milliseconds"), ("ms", float("nan"), "milliseconds"), ("ms", True, "milliseconds"), ("via", "mind", "'click'"),
-    ("side", 2, "0 or 1"), ("prompt", None, "a text"), ("responses", ["one"], "two texts"), ("responses", ["one", 2], "two texts"),
-    ("responses", "ab", "two texts"), ("outcome", "maybe", "both_bad"), ("model", 1, "hash"), ("temperature", "hot", "a number"),
-    ("seed", 0.5, "whole number"), ("round", None, "whole number"), ("choice", 2, "0 or 1"), ("choice", None, "0 or 1"),
-    ("choice", "0", "0 or 1"), ("scene", {"stickers": []}, "one to three"), ("scene", "a cat", "artwork"),
+    ("schema", 2, "the number 1"),
+    ("schema", True, "the number 1"),
+    ("id", "", "not empty"),
+    ("kind", "rating", "'pair'"),
+    ("annotator", 7, "a text"),
+    ("time", "yesterday", "ISO 8601"),
+    ("time", "2026-01-01T00:00:00", "with its zone"),
+    ("ms", -1, "milliseconds"),
+    ("ms", float("nan"), "milliseconds"),
+    ("ms", True, "milliseconds"),
+    ("via", "mind", "'click'"),
+    ("side", 2, "0 or 1"),
+    ("prompt", None, "a text"),
+    ("responses", ["one"], "two texts"),
+    ("responses", ["one", 2], "two texts"),
+    ("responses", "ab", "two texts"),
+    ("outcome", "maybe", "both_bad"),
+    ("model", 1, "hash"),
+    ("temperature", "hot", "a number"),
+    ("seed", 0.5, "whole number"),
+    ("round", None, "whole number"),
+    ("choice", 2, "0 or 1"),
+    ("choice", None, "0 or 1"),
+    ("choice", "0", "0 or 1"),
+    ("scene", {"stickers": []}, "one to three"),
+    ("scene", "a cat", "artwork"),
 ]
 
 
@@ -52,7 +71,21 @@ def test_only_a_label_has_a_choice(items):
 def test_records_with_anything_anywhere_never_crash(records):
     """Every field, and every field of the scene, is replaced by values of every JSON kind."""
     rng = random.Random(0)
-    values = [None, True, -1, 10**400, 1e308, float("inf"), "", "\x00\ud800", [], [[]], {}, {"op": {}}, "label"]
+    values = [
+        None,
+        True,
+        -1,
+        10**400,
+        1e308,
+        float("inf"),
+        "",
+        "\x00\ud800",
+        [],
+        [[]],
+        {},
+        {"op": {}},
+        "label",
+    ]
     for _ in range(3000):
         record = copy.deepcopy(rng.choice(records))
         place = rng.choice([record, record["scene"], record["scene"]["stickers"][0]])

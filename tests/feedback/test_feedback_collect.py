@@ -1,5 +1,6 @@
 """Collecting: what is asked, how an answer becomes a record, where the log lies, and what is refused."""
 
+import json
 import subprocess
 import sys
 
@@ -81,9 +82,21 @@ def test_ties_and_skips_are_recorded_but_are_no_pairs(speaker):
         feedback.pairs(minimum=20)
 
 
-@pytest.mark.parametrize("answer, error", [(2, ValueError), (-1, ValueError), ("left", ValueError), (None, TypeError),
-                                           (0.0, TypeError), (True, TypeError), ([0], TypeError)])
-def test_any_other_answer_is_an_error_that_shows_it_and_keeps_what_came_before(speaker, tmp_path, answer, error):
+@pytest.mark.parametrize(
+    "answer, error",
+    [
+        (2, ValueError),
+        (-1, ValueError),
+        ("left", ValueError),
+        (None, TypeError),
+        (0.0, TypeError),
+        (True, TypeError),
+        ([0], TypeError),
+    ],
+)
+def test_any_other_answer_is_an_error_that_shows_it_and_keeps_what_came_before(
+    speaker, tmp_path, answer, error
+):
     answers = iter([0, "tie", answer])
     with pytest.raises(error, match=r"annotator: expected .*'both_bad' or 'skip', got"):
         collect_human_feedback(speaker, 5, lambda *_: next(answers), path=tmp_path / "log")
@@ -91,8 +104,7 @@ def test_any_other_answer_is_an_error_that_shows_it_and_keeps_what_came_before(s
 
 
 def test_seeds_are_ints_or_generators(speaker):
-    import torch
-
+    torch = pytest.importorskip("torch")
     one = collect_human_feedback(speaker, 5, shorter, seed=1)
     assert contents(one) == contents(collect_human_feedback(speaker, 5, shorter, seed=np.int64(1)))
     for generator in (np.random.default_rng, lambda s: torch.Generator().manual_seed(s)):
@@ -102,11 +114,18 @@ def test_seeds_are_ints_or_generators(speaker):
         assert contents(first) != contents(second)
 
 
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"pairs": 0}, ValueError, "pairs: expected 1 or more, got 0"), ({"pairs": -3}, ValueError, "got -3"),
-    ({"pairs": 2.5}, ValueError, "got 2.5"), ({"annotator": "terse"}, TypeError, "annotator: expected a function"),
-    ({"candidates": "human"}, ValueError, "candidates: expected 'model' or 'near-miss', got 'human'"),
-    ({"seed": "x"}, TypeError, "seed: expected an int"), ({"seed": -1}, ValueError, "seed: expected 0 or more")])
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"pairs": 0}, ValueError, "pairs: expected 1 or more, got 0"),
+        ({"pairs": -3}, ValueError, "got -3"),
+        ({"pairs": 2.5}, ValueError, "got 2.5"),
+        ({"annotator": "terse"}, TypeError, "annotator: expected a function"),
+        ({"candidates": "human"}, ValueError, "candidates: expected 'model' or 'near-miss', got 'human'"),
+        ({"seed": "x"}, TypeError, "seed: expected an int"),
+        ({"seed": -1}, ValueError, "seed: expected 0 or more"),
+    ],
+)
 def test_wrong_arguments_are_named(speaker, wrong, error, message):
     with pytest.raises(error, match=message):
         collect_human_feedback(speaker, **wrong)
@@ -131,7 +150,9 @@ def test_a_path_is_resumed_for_the_same_items_and_refused_for_others(speaker, tm
     feedback = collect_human_feedback(speaker, 6, stops, path=path)
     assert len(asked) == 7 and [r["id"] for r in feedback.records] == [i["id"] for i in feedback.items]
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"begun with other items \(it holds 6 judgements\)\. Give another path"):
+    with pytest.raises(
+        ValueError, match=r"begun with other items \(it holds 6 judgements\)\. Give another path"
+    ):
         collect_human_feedback(speaker, 6, stops, path=path, seed=1)
     assert path.read_bytes() == before
 
@@ -159,8 +180,6 @@ def test_contradictory_judgements_are_kept_and_counted(records, items, tmp_path)
 
 
 def test_a_file_of_bare_records_reads_like_a_log(records, items, tmp_path):
-    import json
-
     (tmp_path / "down.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + "oops\n")
     feedback = Feedback.from_log(tmp_path / "down.jsonl")
     assert feedback.records == records and feedback.items == items and len(feedback.problems) == 1
@@ -176,10 +195,20 @@ def test_a_log_without_judgements_is_an_error(items, tmp_path):
 
 
 def test_the_room_loads_without_torch_and_without_widgets():
-    program = "import sys, mmbook.feedback; print([m for m in ('torch', 'anywidget', 'ipywidgets') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    heavy = ("torch", "anywidget", "ipywidgets")
+    program = f"import sys, mmbook.feedback; print([m for m in {heavy} if m in sys.modules])"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_every_style_of_the_world_can_be_asked_about(speaker):
-    said = {check(r, Scene.from_json(i["scene"])).style for i in make_items(speaker, 80, seed=0) for r in i["responses"]}
+    said = {
+        check(r, Scene.from_json(i["scene"])).style
+        for i in make_items(speaker, 80, seed=0)
+        for r in i["responses"]
+    }
     assert said == set(STYLES)
