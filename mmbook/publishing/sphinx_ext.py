@@ -67,7 +67,10 @@ class NumberRole(SphinxRole):
         try:
             text, number = number_text(self.text, results)
         except NumberError as error:
-            log.error("number: %s", error, location=self.get_location())
+            # myst-nb's line numbers are off by one or two in pages with code
+            lines = Path(self.env.doc2path(self.env.docname)).read_text(encoding="utf-8").splitlines()
+            line = next((i for i, text in enumerate(lines, 1) if f"`{self.text}`" in text), self.lineno)
+            log.error("number: %s", error, location=(self.env.docname, line))
             return [nodes.strong("", f"[{self.text}: no such number]")], []
         origin = f"{number.says}; {number.name}, seed {number.seed}, {number.device}, ± {number.tolerance:g}"
         return [nodes.abbreviation("", text, explanation=origin, classes=["mm-number"])], []
@@ -110,12 +113,13 @@ class NotebooksBuilder(Builder):
         from mmbook.publishing.markdown import Writer
         from mmbook.publishing.notebooks import chapter_cells
 
-        path = self.env.doc2path(docname)
+        env: Any = self.env
+        path = env.doc2path(docname)
         text = Path(path).read_text(encoding="utf-8")
-        reader = create_nb_reader(path, self.env.myst_config, self.env.mystnb_config, text)
+        reader = create_nb_reader(path, env.myst_config, env.mystnb_config, text)
         source = reader.read(text).cells if reader else []
         if any(cell["cell_type"] == "code" for cell in source):
-            cells = chapter_cells(Writer(self.env, docname).document(doctree), source)
+            cells = chapter_cells(Writer(env, docname).document(doctree), source)
             target = Path(self.outdir) / f"{docname}.json"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(json.dumps(cells), encoding="utf-8")

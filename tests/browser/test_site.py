@@ -1,4 +1,4 @@
-"""The built book in Chromium: no request leaves its folder, nothing is broken, phones and the dark included."""
+"""The built book in Chromium: no request leaves its folder; nothing is broken, on phones or in the dark."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Visit:
         self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
         self.page.on("response", lambda r: r.status >= 400 and self.complaints.append(f"{r.status}: {r.url}"))
         self.page.on(
-            "console", lambda m: m.type in ("error", "warning") and self.complaints.append(f"{m.type}: {m.text}")
+            "console",
+            lambda m: m.type in ("error", "warning") and self.complaints.append(f"{m.type}: {m.text}"),
         )
         self.page.on("pageerror", lambda e: self.complaints.append(f"page error: {e}"))
 
@@ -105,7 +106,9 @@ def test_the_file_to_open_leads_to_the_landing_page(browser, built_book):
 
 
 def test_the_link_check_sees_broken_links(tmp_path):
-    (tmp_path / "a.html").write_text('<p id="x"></p><a href="b.html">b</a><a href="#x">x</a><a href="#y">y</a>')
+    (tmp_path / "a.html").write_text(
+        '<p id="x"></p><a href="b.html">b</a><a href="#x">x</a><a href="#y">y</a>'
+    )
     assert broken_links(tmp_path, "a.html") == [
         "a.html -> b.html: no such file",
         "a.html -> #y: no such place in a.html",
@@ -125,7 +128,9 @@ def test_pages_stay_inside_their_folder_and_do_not_complain(browser, server, bui
 
 
 def test_the_recorder_sees_requests_and_errors(browser, tmp_path):
-    text = "<img src='http://127.0.0.1:9/x.png'><script>console.error('oh')</script><script>nothing()</script>"
+    text = (
+        "<img src='http://127.0.0.1:9/x.png'><script>console.error('oh')</script><script>nothing()</script>"
+    )
     (tmp_path / "bad.html").write_text(text)
     visit = Visit(browser)
     visit.open((tmp_path / "bad.html").as_uri())

@@ -1,0 +1,255 @@
+"""The set-up: what is pinned, what is declared, what is light, and what the wheel carries."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ROOMS = ("equations", "world", "models", "training", "feedback", "evaluate", "rl", "rlhf", "figures")
+ROOMS += ("exercises", "publishing", "cli")
+# What Colab's image carried on 2026-08-19 (googlecolab/backend-info, commit a724079), with Python 3.13.
+COLAB = {
+    "accelerate": "1.14.0",
+    "anywidget": "0.9.21",
+    "gymnasium": "1.3.0",
+    "ipywidgets": "7.7.1",
+    "matplotlib": "3.10.0",
+    "numpy": "2.1.3",
+    "peft": "0.20.0",
+    "pillow": "11.3.0",
+    "safetensors": "0.8.0",
+    "scipy": "1.16.3",
+    "torch": "2.11.0",
+    "transformers": "5.15.0",
+}
+
+
+def requirements() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    found = [Requirement(line) for line in PROJECT["dependencies"] + [r for extra in extras for r in extra]]
+    return [r for r in found if r.name != "mmbook"]
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    found = [line.split("==") for line in lines]
+    assert all(len(pair) == 2 for pair in found), "every line of constraints.txt is name==version"
+    assert len({canonicalize_name(name) for name, _ in found}) == len(found), "a name is pinned twice"
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def test_every_requirement_is_pinned_to_a_version_that_it_allows():
+    pinned = pins()
+    wrong = [str(r) for r in requirements() if not r.specifier.contains(pinned[canonicalize_name(r.name)])]
+    assert wrong == []
+
+
+def test_pins_name_public_versions_and_no_second_torch():
+    pinned = pins()
+    assert pinned["torch"] == "2.13.0"
+    assert [v for v in pinned.values() if "+" in v or "/" in v] == []
+    assert not {"torchvision", "torchaudio", "trl", "mmbook"} & set(pinned)
+
+
+def test_the_installed_environment_is_the_pinned_one():
+    from importlib import metadata
+
+    installed = {canonicalize_name(d.name): d.version.split("+")[0] for d in metadata.distributions()}
+    wrong = {n: (installed[n], v) for n, v in pins().items() if n in installed and installed[n] != v}
+    assert wrong == {}, "installed version, pinned version; run make book"
+
+
+def test_colab_needs_no_upgrade():
+    base = {canonicalize_name(r.name): r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+    assert [name for name, version in COLAB.items() if not base[name].contains(version)] == []
+    assert SpecifierSet(PROJECT["requires-python"]).contains("3.13.15")
+
+
+def environment() -> tuple[str, list[str]]:
+    data = yaml.safe_load((ROOT / "environment.yml").read_text())
+    plain = [d for d in data["dependencies"] if isinstance(d, str)]
+    assert [re.split(r"[<>=]", d)[0] for d in plain] == ["python", "pip"], "conda brings Python and pip alone"
+    nested = [d for d in data["dependencies"] if isinstance(d, dict)]
+    return plain[0].removeprefix("python"), nested[0]["pip"]
+
+
+def test_the_conda_environment_says_nothing_of_its_own():
+    python, lines = environment()
+    assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
+    assert lines == ["-c constraints.txt", "-e .[dev]"]
+
+
+@pytest.mark.slow
+def test_the_pins_resolve_together(tmp_path):
+    """pip, asked to install everything anew, finds one consistent set; conda's lines are what it is asked."""
+    request = tmp_path / "requirements.txt"
+    request.write_text(
+        "\n".join(environment()[1]).replace("-c ", f"-c {ROOT}/").replace("-e .", f"-e {ROOT}")
+    )
+    command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "-r", request]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["mmbook", "mmbook.world", "mmbook.publishing", "mmbook.cli"])
+def test_light_imports_bring_neither_torch_nor_sphinx(module):
+    heavy = "{'torch', 'transformers', 'sphinx', 'matplotlib'}"
+    assert run_python(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_bare_import_brings_nothing_but_itself():
+    assert run_python("import sys, mmbook; print('numpy' in sys.modules)") == "False"
+
+
+def test_public_names_load_on_first_use():
+    import mmbook
+
+    assert {"load_pretrained_model", "evaluate", "world"} <= set(dir(mmbook))
+    for name in mmbook.__all__:
+        assert getattr(mmbook, name) is not None, name
+    with pytest.raises(AttributeError, match="'mmbook' has no attribute 'nothing'"):
+        mmbook.nothing  # noqa: B018
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Return the rooms of mmbook that a module imports, relative imports included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level > 1:
+            names += [f"mmbook.{node.module or alias.name}" for alias in node.names]
+    found = {name.split(".")[1] for name in names if name.startswith("mmbook.")}
+    return found & set(ROOMS)
+
+
+def test_each_room_imports_only_rooms_above_it():
+    faults = []
+    for path in sorted((ROOT / "mmbook").rglob("*.py")):
+        room = path.relative_to(ROOT / "mmbook").parts[0].removesuffix(".py")
+        if room in ROOMS:
+            below = {r for r in rooms_imported(path) if ROOMS.index(r) > ROOMS.index(room)}
+            below |= {"rl"} & rooms_imported(path) if room == "rlhf" else set()  # neither knows the other
+            faults += [f"{path.relative_to(ROOT)} imports {other}" for other in sorted(below)]
+    assert faults == []
+
+
+def test_the_room_check_sees_imports_of_every_form(tmp_path):
+    text = (
+        "import mmbook.cli\nfrom mmbook import rl\nfrom mmbook.rlhf.ppo import x\nfrom ..figures import y\n"
+    )
+    (tmp_path / "module.py").write_text(text)
+    assert rooms_imported(tmp_path / "module.py") == {"cli", "rl", "rlhf", "figures"}
+
+
+def test_the_package_stays_within_its_budget():
+    from mmbook.publishing.status import BUDGET, CORE, CORE_BUDGET, room_lines
+
+    lines = room_lines(ROOT)
+    assert sum(lines.values()) <= BUDGET
+    assert sum(lines.get(name, 0) for name in CORE) <= CORE_BUDGET
+
+
+def test_readme_opens_with_two_commands_and_names_every_other():
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
+    assert next(body for language, body in blocks if not language) == "make book\nmake test\n"
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert phony and all(f"make {target}" in text for target in phony[1].split())
+    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text):
+        assert (ROOT / picture).is_file(), f"README.md shows {picture}, which does not exist"
+
+
+def test_ci_runs_the_readme_s_test_command():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & stat.S_IXUSR
+    assert script.read_text().rstrip().endswith("exec make test")
+
+
+def test_actions_are_pinned_by_major_version():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        used = re.findall(r"uses: (\S+)", path.read_text())
+        assert used and all(re.fullmatch(r"[\w.-]+/[\w.-]+@v\d+", name) for name in used), path
+
+
+def test_vendored_files_are_small_and_licensed():
+    files = [p for p in (ROOT / "book" / "static").rglob("*") if p.is_file()]
+    assert [p.name for p in files if p.stat().st_size > 5_000_000] == []
+    assert "Apache License" in (ROOT / "book/static/vendor/mathjax/LICENSE").read_text()
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_every_file_of_the_package(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("mmbook/")}
+    here = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "mmbook").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+    assert here - inside == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted((ROOT / "book").rglob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_notebook_runs_alone_from_the_wheel(tmp_path, notebook):
+    """In an empty folder and an environment without mmbook, the notebook installs the wheel and runs."""
+    wheels, target, kernel = tmp_path / "wheels", tmp_path / "target", tmp_path / "kernels" / "alone"
+    for folder in (target, kernel, tmp_path / "empty"):
+        folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", wheels]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    # -S: the checkout's own mmbook is out of reach, and pip puts the wheel where nothing else is.
+    launch = [sys.executable, "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(
+        str({"argv": launch, "display_name": "alone", "language": "python"}).replace("'", '"')
+    )
+    site = next(p for p in sys.path if p.endswith("site-packages"))
+    environment = {
+        **os.environ,
+        "JUPYTER_PATH": str(tmp_path),
+        "MMBOOK_SPEC": str(next(wheels.glob("*.whl"))),
+        "OMP_NUM_THREADS": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_TARGET": str(target),
+        "PYTHONPATH": f"{target}{os.pathsep}{site}",
+    }
+    (tmp_path / "empty" / notebook.name).write_bytes(notebook.read_bytes())
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "execute",
+        "--kernel_name=alone",
+        "--timeout=600",
+        notebook.name,
+    ]
+    done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (target / "mmbook" / "__init__.py").is_file(), "the first cell installed the wheel"
