@@ -62,6 +62,8 @@ class Feedback:
 
     def _refuse_other_items(self) -> None:
         found = self._log()
+        if found.problems and not found.records and found.header is None:
+            raise ValueError(f"{self.path}: this is no feedback log ({found.problems[0]}). Give another path")
         ids = {item["id"] for item in self.items}
         same = (found.header["hash"] == items_hash(self.items) if found.header
                 else all(r["id"] in ids for r in found.records))
@@ -119,11 +121,11 @@ class Feedback:
         """One sentence: how many items are judged, and how."""
         records = self._log().records
         n = Counter(r["outcome"] for r in records)
-        text = (f"{len({r['id'] for r in records})} of {len(self.items)} items judged: {n['label']} labels, "
-                f"{n['tie']} ties, {n['both_bad']} both bad, {n['skip']} skipped")
+        text = (f"{len({r['id'] for r in records})} of {len(self.items)} items judged: labels {n['label']}, "
+                f"ties {n['tie']}, both bad {n['both_bad']}, skipped {n['skip']}")
         if self.contradictions():
             text += f"; {self.contradictions():.0%} of the labels contradict another"
-        return text + (f"; {len(self.problems)} broken lines" if self.problems else "")
+        return text + (f"; {len(self.problems)} lines cannot be read" if self.problems else "")
 
     def __repr__(self) -> str:
         return f"Feedback({self.summary()})"

@@ -1,4 +1,4 @@
-"""The labeller in JupyterLab and Notebook 7, driven by hand; its work is read from the kernel and the disk."""
+"""The labeller in JupyterLab and Notebook 7, driven by hand; its work is read from kernel and disk."""
 
 import json
 import os

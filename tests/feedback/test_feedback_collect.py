@@ -77,7 +77,7 @@ def test_ties_and_skips_are_recorded_but_are_no_pairs(speaker):
     feedback = collect_human_feedback(speaker, 5, lambda *_: next(answers))
     assert [r["outcome"] for r in feedback.records] == ["tie", "both_bad", "skip", "label", "label"]
     assert len(feedback.pairs()) == 2 and feedback.ready(2) and not feedback.ready(3)
-    assert feedback.summary() == "5 of 5 items judged: 2 labels, 1 ties, 1 both bad, 1 skipped"
+    assert feedback.summary() == "5 of 5 items judged: labels 2, ties 1, both bad 1, skipped 1"
     with pytest.raises(ValueError, match=r"2 usable pairs, but 20 are needed .*Label some more"):
         feedback.pairs(minimum=20)
 
@@ -212,3 +212,10 @@ def test_every_style_of_the_world_can_be_asked_about(speaker):
         for r in i["responses"]
     }
     assert said == set(STYLES)
+
+
+def test_a_file_that_is_no_log_is_never_written_to(items, tmp_path):
+    (tmp_path / "notes.txt").write_text("my notes\n")
+    with pytest.raises(ValueError, match=r"this is no feedback log \(notes.txt, line 1: not JSON"):
+        Feedback(items, tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "my notes\n"
