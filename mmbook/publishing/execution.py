@@ -32,7 +32,7 @@ def poll_kernels_in_slices() -> None:
             if deadline is not None and time.monotonic() >= deadline:
                 raise Empty
 
-    AsyncZMQSocketChannel.get_msg = get_msg
+    setattr(AsyncZMQSocketChannel, "get_msg", get_msg)  # noqa: B010
 
 
 def quiet_environment() -> dict[str, str]:
@@ -71,12 +71,12 @@ def fill_cache(root: Path, chapters: list[Path], workers: int = 2) -> list[Path]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         runs = {pool.submit(run_one, path, get_reader(reader)(path)): path for path in todo}
         for done in as_completed(runs):
-            path, (result, error) = runs[done], done.result()
+            name, (result, error) = runs[done], done.result()
             if error:
-                print(f"{path}: a cell failed\n{error}", file=sys.stderr, flush=True)
-                failed.append(Path(path))
+                print(f"{name}: a cell failed\n{error}", file=sys.stderr, flush=True)
+                failed.append(Path(name))
                 continue
-            bundle = CacheBundleIn(result.nb, path, data={"execution_seconds": result.time})
+            bundle = CacheBundleIn(result.nb, name, data={"execution_seconds": result.time})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"executed {os.path.relpath(path, root)} in {result.time:.0f} s", flush=True)
+            print(f"executed {os.path.relpath(name, root)} in {result.time:.0f} s", flush=True)
     return failed

@@ -14,17 +14,14 @@ from sphinx.environment import BuildEnvironment
 Cell = tuple[str, int | str]  # ("markdown", text) or ("code", index of the cell in the source)
 
 _INLINE = {nodes.emphasis: "*", nodes.strong: "**"}
-_SILENT = (
+_SILENT: tuple[type, ...] = (
     nodes.target,
     nodes.comment,
     nodes.substitution_definition,
     nodes.system_message,
     nodes.label,
-    nodes.colspec,
-    addnodes.index,
-    addnodes.toctree,
-    addnodes.highlightlang,
 )
+_SILENT += (nodes.colspec, addnodes.index, addnodes.toctree, addnodes.highlightlang)
 
 
 def escape(text: str) -> str:
@@ -102,7 +99,11 @@ class Writer:
             self.emit(f"{'#' * min(self.depth, 6)} {self.inline(node)}")
         elif isinstance(node, nodes.paragraph):
             self.emit(re.sub(r"^([-+#>]|\d+\.)(?=\s)", r"\\\1", self.inline(node)))
-        elif isinstance(node, nodes.rubric | nodes.caption):
+        elif isinstance(node, nodes.caption) and isinstance(node.parent, nodes.figure):
+            number = self.number("figure", node.parent)
+            label = f"*{self.env.config.numfig_format['figure'] % number}:* " if number else ""
+            self.emit(label + self.inline(node))
+        elif isinstance(node, nodes.rubric | nodes.caption | nodes.term):
             self.emit(f"**{self.inline(node)}**")
         elif isinstance(node, nodes.literal_block | nodes.doctest_block):
             language = node.get("language", "")
@@ -110,23 +111,15 @@ class Writer:
         elif isinstance(node, nodes.math_block):
             self.math(node)
         elif isinstance(node, nodes.bullet_list | nodes.enumerated_list):
-            self.list(node)
-        elif isinstance(node, nodes.definition_list):
-            for item in node.children:
-                self.definition(item)
+            self.items(node)
         elif isinstance(node, nodes.table):
             self.table(node)
-        elif isinstance(node, nodes.figure):
-            self.figure(node)
         elif isinstance(node, nodes.block_quote):
             self.quoted(node)
         elif isinstance(node, nodes.transition):
             self.emit("---")
         elif isinstance(node, nodes.footnote):
             self.emit(f"<sup>{node.children[0].astext()}</sup> {self.nested(node)}")
-        elif isinstance(node, nodes.raw):
-            if "html" in node.get("format", ""):
-                self.emit(node.astext())
         elif isinstance(node, nodes.Admonition):
             self.admonition(node)
         elif node.get("nb_element") == "cell_code":
@@ -168,7 +161,7 @@ class Writer:
         number = self.number("displaymath", node) if node.get("label") else ""
         self.emit(f"$$\n{text}" + (f"\n\\tag{{{number}}}" if number else "") + "\n$$")
 
-    def list(self, node: nodes.Element) -> None:
+    def items(self, node: nodes.Element) -> None:
         start = node.get("start", 1)
         lines = []
         for index, item in enumerate(node.children):
@@ -177,13 +170,6 @@ class Writer:
             text = self.nested(item)
             lines.append(mark + text.replace("\n", "\n" + " " * len(mark)).replace("\n\n\n", "\n\n"))
         self.emit("\n".join(line.rstrip() for line in "\n".join(lines).split("\n")))
-
-    def definition(self, item: nodes.Node) -> None:
-        for child in item.children:
-            if isinstance(child, nodes.term):
-                self.emit(f"**{self.inline(child)}**")
-            elif isinstance(child, nodes.Element):
-                self.blocks(child)
 
     def table(self, node: nodes.Element) -> None:
         title = next(iter(node.findall(nodes.title)), None)
@@ -201,15 +187,6 @@ class Writer:
             rows = head + rows
             rows.insert(1, "|" + " --- |" * width)
             self.emit("\n".join(rows))
-
-    def figure(self, node: nodes.Element) -> None:
-        number = self.number("figure", node)
-        for child in node.children:
-            if isinstance(child, nodes.caption):
-                label = f"*{self.env.config.numfig_format['figure'] % number}:* " if number else ""
-                self.emit(label + self.inline(child))
-            else:
-                self.blocks(nodes.container("", child.deepcopy()))
 
     def inline(self, node: nodes.Element) -> str:
         return self.inlines(node.children)

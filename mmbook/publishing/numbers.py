@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_REAL = (int, float)
+_FIELDS: dict[str, Any] = {"value": _REAL, "tolerance": _REAL, "seed": int, "unit": str, "says": str}
+_FIELDS |= {"device": str, "commit": str}
 _SPEC = re.compile(r"(?P<name>(?P<file>[\w-]+)\.(?P<key>[\w.-]+))(?::(?P<format>.+))?")
 
 
@@ -44,34 +47,23 @@ def results_folder() -> Path | None:
 
 
 def read_results(path: Path) -> dict[str, Number]:
-    """Read one results file; raises NumberError that names the file and the field."""
-
-    def field(where: str, source: Any, name: str, kinds: type | tuple[type, ...]) -> Any:
-        value = source.get(name) if isinstance(source, dict) else None
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            expected = "a number" if kinds == (int, float) else f"of type {getattr(kinds, '__name__', kinds)}"
-            raise NumberError(f"{path}: {where}{name!r} must be {expected}, got {value!r}")
-        return value
-
+    """Read one results file, by key; raises NumberError that names the file and the field."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NumberError(f"{path}: not readable as JSON ({error}); run its benchmark") from error
-    shared = {name: field("", data, name, str) for name in ("device", "commit")}
+        shared, values = {k: data.get(k) for k in ("device", "commit")}, data["values"].items()
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise NumberError(f"{path}: expected a JSON object with 'values' ({error!r})") from error
     numbers = {}
-    for key, entry in field("", data, "values", dict).items():
-        where = f"values.{key}: "
-        number = Number(
-            name=f"{path.stem}.{key}",
-            value=field(where, entry, "value", (int, float)),
-            tolerance=field(where, entry, "tolerance", (int, float)),
-            seed=field(where, entry, "seed", int),
-            unit=field(where, entry, "unit", str),
-            says=field(where, entry, "says", str),
-            **shared,
-        )
+    for key, entry in values:
+        fields = {**shared, **(entry if isinstance(entry, dict) else {})}
+        for name, kind in _FIELDS.items():
+            value = fields.get(name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                expected = "a number" if kind is not str else "a text"
+                raise NumberError(f"{path}, values.{key}: '{name}' must be {expected}, got {value!r}")
+        number = Number(name=f"{path.stem}.{key}", **{name: fields[name] for name in _FIELDS})
         if not math.isfinite(number.value) or not number.tolerance >= 0:
-            raise NumberError(f"{path}: {where}the value must be finite and the tolerance not negative")
+            raise NumberError(f"{path}, values.{key}: 'value' must be finite and 'tolerance' not negative")
         numbers[key] = number
     return numbers
 

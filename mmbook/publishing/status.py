@@ -51,13 +51,6 @@ def room_lines(root: Path) -> dict[str, int]:
     return rooms
 
 
-def installed(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def status_markdown(root: Path) -> str:
     """Return the page's tables for the checkout at `root`."""
     seconds = execution_seconds(root)
@@ -68,7 +61,7 @@ def status_markdown(root: Path) -> str:
     commit = git("describe", "--always", "--dirty", "--abbrev=10", folder=root) or "not a git checkout"
     versions = [("mmbook", __version__), ("commit", commit), ("Python", platform.python_version())]
     packages = ("torch", "transformers", "numpy", "jupyter-book", "sphinx")
-    versions += [(name, installed(name)) for name in packages]
+    versions += [(name, metadata.version(name)) for name in packages]
     lines += ["**Versions**", "", *table(("what", "version"), versions)]
 
     rooms = room_lines(root)
