@@ -106,6 +106,38 @@ def test_the_pins_resolve_together(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+def test_the_pins_install_on_the_newest_python(tmp_path):
+    """Every pin has a wheel for 3.13, but torch (builds differ by index) and rouge-score (source only)."""
+    request = tmp_path / "requirements.txt"
+    request.write_text("\n".join(f"{n}=={v}" for n, v in pins().items() if n not in ("torch", "rouge-score")))
+    options = ["--no-deps", "--ignore-installed", "--python-version", "3.13", "--only-binary=:all:"]
+    command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", *options]
+    command += ["--target", str(tmp_path / "target"), "-r", str(request)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("ci", "ending"), [("", "1 skipped"), ("true", "1 error")])
+def test_browser_tests_without_chromium_are_skipped_aloud_and_never_in_ci(tmp_path, ci, ending):
+    test = "tests/browser/test_site.py::test_the_recorder_sees_requests_errors_and_width"
+    kept = {k: v for k, v in os.environ.items() if k != "MMBOOK_CHROMIUM"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test],
+        cwd=ROOT,
+        env={**kept, "CI": ci, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.strip().splitlines()
+    assert ending in lines[-1]
+    assert (done.returncode == 0) == (ci == "")
+    if ci:
+        assert "CI=true, and no Chromium was found" in done.stdout
+    else:
+        assert [line for line in lines if line.startswith("browser tests skipped: ")]
+
+
 def run_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -202,11 +234,16 @@ def test_vendored_files_are_small_and_licensed():
     assert "Apache License" in (ROOT / "book/static/vendor/mathjax/LICENSE").read_text()
 
 
-@pytest.mark.slow
-def test_the_wheel_carries_every_file_of_the_package(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", tmp_path]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_every_file_of_the_package(wheel):
     inside = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("mmbook/")}
     here = {
         p.relative_to(ROOT).as_posix()
@@ -218,13 +255,11 @@ def test_the_wheel_carries_every_file_of_the_package(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", sorted((ROOT / "book").rglob("*.ipynb")), ids=lambda p: p.stem)
-def test_a_notebook_runs_alone_from_the_wheel(tmp_path, notebook):
+def test_a_notebook_runs_alone_from_the_wheel(tmp_path, wheel, notebook):
     """In an empty folder and an environment without mmbook, the notebook installs the wheel and runs."""
-    wheels, target, kernel = tmp_path / "wheels", tmp_path / "target", tmp_path / "kernels" / "alone"
+    target, kernel = tmp_path / "target", tmp_path / "kernels" / "alone"
     for folder in (target, kernel, tmp_path / "empty"):
         folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", wheels]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     # -S: the checkout's own mmbook is out of reach, and pip puts the wheel where nothing else is.
     launch = [sys.executable, "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(
@@ -234,7 +269,7 @@ def test_a_notebook_runs_alone_from_the_wheel(tmp_path, notebook):
     environment = {
         **os.environ,
         "JUPYTER_PATH": str(tmp_path),
-        "MMBOOK_SPEC": str(next(wheels.glob("*.whl"))),
+        "MMBOOK_SPEC": str(wheel),
         "OMP_NUM_THREADS": "1",
         "PIP_NO_DEPS": "1",
         "PIP_TARGET": str(target),

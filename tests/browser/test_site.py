@@ -36,6 +36,9 @@ class Visit:
         self.page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
         self.page.wait_for_load_state("networkidle")
 
+    def width(self) -> int:
+        return self.page.evaluate("document.documentElement.scrollWidth")
+
     def outside(self, base: str) -> list[str]:
         return [u for u in self.requests if not u.startswith((base, "data:", "blob:"))]
 
@@ -127,26 +130,27 @@ def test_pages_stay_inside_their_folder_and_do_not_complain(browser, server, bui
     assert len(visit.requests) > 5 * len(pages)
 
 
-def test_the_recorder_sees_requests_and_errors(browser, tmp_path):
-    text = (
-        "<img src='http://127.0.0.1:9/x.png'><script>console.error('oh')</script><script>nothing()</script>"
-    )
+def test_the_recorder_sees_requests_errors_and_width(browser, tmp_path):
+    text = "<p style='width: 900px'>wide</p><img src='http://127.0.0.1:9/x.png'>"
+    text += "<script>console.error('oh')</script><script>nothing()</script>"
     (tmp_path / "bad.html").write_text(text)
-    visit = Visit(browser)
+    visit = Visit(browser, viewport={"width": 375, "height": 740})
     visit.open((tmp_path / "bad.html").as_uri())
+    assert visit.width() >= 900
     visit.context.close()
     assert visit.outside(tmp_path.as_uri()) == ["http://127.0.0.1:9/x.png"]
     assert any("oh" in c for c in visit.complaints) and any("page error" in c for c in visit.complaints)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_phones_scroll_only_down(browser, built_book, pages, theme):
-    visit = Visit(browser, viewport={"width": 375, "height": 740}, color_scheme=theme)
+def test_phones_scroll_only_down(browser, built_book, pages):
+    visit = Visit(browser, viewport={"width": 375, "height": 740})
     wide = []
     for page in pages:
         visit.open(f"{built_book.as_uri()}/{page}")
-        if visit.page.evaluate("document.documentElement.scrollWidth") > 375:
-            wide.append(page)
+        for theme in ("light", "dark"):
+            visit.page.emulate_media(color_scheme=theme)
+            if visit.width() > 375:
+                wide.append(f"{page}, {theme}")
     visit.context.close()
     assert wide == []
 
