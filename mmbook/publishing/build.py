@@ -52,6 +52,7 @@ def chapters(root: Path) -> list[Path]:
 
 def build(root: Path) -> int:
     """Build the book in `root`; returns 0, or another status after a failure was printed."""
+    pages = chapters(root)
     runs = root / "_build" / "runs.stamp"
     if read_stamp(runs) != fingerprint(root, RUNS):
         shutil.rmtree(root / "_build", ignore_errors=True)
@@ -60,7 +61,7 @@ def build(root: Path) -> int:
     (root / "_build" / "pages.stamp").unlink(missing_ok=True)
     if status := notebooks.main(["--keep-url"]):
         return status
-    if failed := fill_cache(root, chapters(root)):
+    if failed := fill_cache(root, pages):
         print(f"the build stops here: {len(failed)} chapter(s) failed, see above", file=sys.stderr)
         return 1
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going"]
