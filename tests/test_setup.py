@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -237,8 +238,12 @@ def test_vendored_files_are_small_and_licensed():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "-w", folder]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    source = folder / "source"  # a copy, so that no old build folder gets into the wheel
+    shutil.copytree(ROOT / "mmbook", source / "mmbook", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-TEXT"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", source, "--no-deps", "-w", folder]
+    subprocess.run(command, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
