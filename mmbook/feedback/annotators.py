@@ -38,7 +38,11 @@ class SimulatedAnnotator:
         if self.taste == "terse":
             return (1.0, float(statement.style == "terse"), -words if statement.style != "terse" else 0.0)
         if self.taste == "detailed":
-            return (1.0, float(statement.style == "detailed"), words if statement.style != "detailed" else 0.0)
+            return (
+                1.0,
+                float(statement.style == "detailed"),
+                words if statement.style != "detailed" else 0.0,
+            )
         return (1.0, float(statement.style == self.taste))
 
     def __call__(self, scene: Scene, captions: Sequence[str]) -> int | str:

@@ -42,7 +42,7 @@ def collect_human_feedback(model: Captioner, pairs: int = 50, annotator: Annotat
     name = _clean(os.environ.get("MMBOOK_ANNOTATOR") or _user()) if annotator is None else _name_of(annotator)
     if path is None:
         path = f"labels/{name}-{items_hash(items)}.jsonl" if annotator is None else _temporary_log()
-    feedback = Feedback(items, path, name, seed, live=annotator is None)
+    feedback = Feedback(items, path, name, seed, live=annotator is None, model=model)
     if annotator is not None:
         _ask(annotator, feedback)
     return feedback

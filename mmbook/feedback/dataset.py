@@ -28,8 +28,8 @@ class Feedback:
     """
 
     def __init__(self, items: Sequence[Item], path: str | Path, annotator: str = "reader", seed: int = 0,
-                 live: bool = False) -> None:
-        self.items, self.path = list(items), Path(path)
+                 live: bool = False, model: Any = None) -> None:
+        self.items, self.path, self.model = list(items), Path(path), model
         self.annotator, self.seed, self.live = annotator, seed, live
         self._file = self.path.absolute()  # the notebook may change its folder
         self._read: tuple[tuple[int, int], log.Log] | None = None
@@ -37,16 +37,17 @@ class Feedback:
         self._refuse_other_items()
 
     @classmethod
-    def from_log(cls, path: str | Path) -> Feedback:
+    def from_log(cls, path: str | Path, model: Any = None) -> Feedback:
         """Read a log, or a file of records that was downloaded from a page; broken lines are in `problems`.
 
+        `model` is the model whose captions were judged; a reward model is built on it.
         Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
         """
         records, _ = log.read_log(path)
         if not records:
             raise ValueError(f"{path}: the log holds no judgement yet; label first, or give another path")
         items = {r["id"]: {k: r[k] for k in _ITEM} for r in records}
-        feedback = cls([], path, records[0]["annotator"])
+        feedback = cls([], path, records[0]["annotator"], model=model)
         feedback.items = list(items.values())
         return feedback
 

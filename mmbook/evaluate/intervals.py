@@ -1,0 +1,15 @@
+"""Intervals for measured shares."""
+
+from __future__ import annotations
+
+from scipy.stats import binomtest
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The Wilson score interval of a share ({cite}`wilson1927`). Raises ValueError when there are no trials."""
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(
+            f"successes, trials: expected 0 <= successes <= trials and a trial, got {successes} of {trials}"
+        )
+    low, high = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)

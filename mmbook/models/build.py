@@ -1,0 +1,110 @@
+"""Build the tiny vision-language model from nothing: tower, projector, language model, tokenizer and processor."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from mmbook.models.tower import StickerTowerConfig
+from mmbook.world import KINDS, QUARTERS, SIDE, STYLES, describe, normalise, sample_scenes, say
+from mmbook.world.captions import RELATIONS
+
+PROMPT = "<image>describe:"
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+MAX_WORDS = 34  # the longest caption of the language and its end
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over the caption language; what it decodes reads as English."""
+    captions = [say(describe(scene, style)) for scene in sample_scenes(1000, 0) for style in STYLES]
+    words = {
+        word
+        for text in (*captions, *RELATIONS, *QUARTERS, *KINDS, PROMPT)
+        for word in normalise(text).split()
+    }
+    words -= {"<", ">", "image"}
+    table = Tokenizer(WordLevel({w: i for i, w in enumerate([*SPECIAL, *sorted(words)])}, unk_token="<unk>"))
+    table.normalizer = normalizers.Lowercase()
+    table.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\w-]+|[^\w\s]"), behavior="removed", invert=True)
+    table.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    table.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=table,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        extra_special_tokens={"image_token": "<image>"},
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_tiny(
+    seed: int = 0, tower: str = "stem", layers: int = 3
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """An untrained Llava of about a million parameters and its processor; `tower` is "stem" or "vit"."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    patch = 12
+    shape = dict(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=patch,
+    )
+    if tower not in ("stem", "vit"):
+        raise ValueError(f'tower: expected "stem" or "vit", got {tower!r}')
+    vision = StickerTowerConfig(**shape) if tower == "stem" else CLIPVisionConfig(**shape, projection_dim=128)
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        tie_word_embeddings=True,
+    )
+    strategy = "full" if tower == "stem" else "default"
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(SIDE // patch) ** 2,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy=strategy,
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, 2
+    pictures = CLIPImageProcessorPil(
+        size={"height": SIDE, "width": SIDE},
+        do_center_crop=False,
+        do_resize=False,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+    processor = LlavaProcessor(
+        image_processor=pictures,
+        tokenizer=tokenizer,
+        patch_size=patch,
+        vision_feature_select_strategy=strategy,
+        num_additional_image_tokens=0 if tower == "stem" else 1,
+    )
+    return model.eval(), processor

@@ -1,0 +1,70 @@
+"""Decoding with the log-probabilities that the sampler itself used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from mmbook.equations import log_prob
+
+if TYPE_CHECKING:
+    from mmbook.models.vlm import VLM, Prefix
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Sampled responses: ids (B, T), mask (B, T) with 1 up to and including EOS, log-probs (B, T), ended (B,)."""
+
+    ids: Tensor
+    mask: Tensor
+    log_p: Tensor
+    ended: Tensor
+
+
+@torch.no_grad()
+def decode(
+    model: VLM, prefix: Prefix, generator: torch.Generator, tau: float = 1.0, greedy: bool = False
+) -> Decoded:
+    """Sample one response a row from softmax(z / tau), the whole distribution, until EOS or `model.max_words` tokens.
+
+    Rows that have ended leave the batch once they are the majority. Raises ValueError when `tau` is not positive.
+    """
+    if tau <= 0:
+        raise ValueError(f"temperature: expected a positive number (or greedy=True), got {tau}")
+    end, batch, longest = model.tokenizer.eos_token_id, len(prefix), model.max_words
+    ids = torch.full((batch, longest), model.tokenizer.pad_token_id, device=model.device)
+    mask, log_p = (torch.zeros(batch, longest, device=model.device) for _ in range(2))
+    rows = torch.arange(batch, device=model.device)  # where each row of the running batch belongs
+    full_mask, alive = prefix.mask, torch.ones(batch, dtype=torch.bool, device=model.device)
+    padded = not bool(prefix.mask.all())
+    cache, step = DynamicCache(), {"inputs_embeds": prefix.embeds}
+    if padded:
+        step |= {"attention_mask": full_mask, "position_ids": (full_mask.cumsum(1) - 1).clamp(min=0)}
+    for t in range(longest):
+        state = model.decoder(**step, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
+        z = model.logits(state).float()
+        if greedy:
+            action = z.argmax(-1)
+        else:
+            action = torch.multinomial((z / tau).softmax(-1), 1, generator=generator).squeeze(-1)
+        ids[rows, t] = torch.where(alive, action, ids[rows, t])
+        mask[rows, t] = alive.float()
+        log_p[rows, t] = log_prob(z[:, None], action[:, None], tau)[:, 0] * alive
+        alive = alive & (action != end)
+        if not alive.any():
+            break
+        if alive.float().mean() < 0.5:
+            keep = alive.nonzero().squeeze(1)
+            cache.batch_select_indices(keep)
+            rows, action, alive, full_mask = rows[keep], action[keep], alive[keep], full_mask[keep]
+        step = {"inputs_embeds": model.module.get_input_embeddings()(action[:, None]).to(prefix.embeds.dtype)}
+        if padded:
+            full_mask = torch.cat([full_mask, full_mask.new_ones(len(full_mask), 1)], 1)
+            step |= {"attention_mask": full_mask, "position_ids": (full_mask.sum(1, keepdim=True) - 1)}
+    length = int(mask.sum(1).max())
+    ended = (ids == end).any(1)
+    return Decoded(ids[:, :length], mask[:, :length], log_p[:, :length], ended)

@@ -1,0 +1,48 @@
+"""Load a vision-language model: the tiny one that ships with the package, or any checkpoint of the hub or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
+
+import mmbook.models.tower  # noqa: F401  (registers the tiny model's tower with transformers)
+from mmbook.models.build import PROMPT
+from mmbook.models.vlm import VLM
+
+TINY = Path(__file__).parent / "tiny"
+FULL = "HuggingFaceTB/SmolVLM-256M-Instruct"
+QUESTION = "Describe the picture in one sentence."
+
+
+def load_pretrained_model(preset: str | Path | None = None, device: str | torch.device | None = None) -> VLM:
+    """A captioner that is ready to use: "tiny" on a CPU, "full" where there is a GPU, or the checkpoint that is named.
+
+    A checkpoint is a folder written by `VLM.save` or `save_pretrained`, or a name on the Hugging Face hub of a model that
+    `AutoModelForImageTextToText` can load; weights are read from safetensors only. Raises FileNotFoundError that says
+    what to do when it cannot be found.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    preset = preset or ("full" if device.type == "cuda" else "tiny")
+    source = {"tiny": TINY, "full": FULL}.get(str(preset), preset)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+        module = AutoModelForImageTextToText.from_pretrained(source, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"no model at {str(source)!r}: expected a folder with config.json and model.safetensors, or the name of a hub "
+            f'checkpoint and a network to fetch it from ({str(error).splitlines()[0]}). preset="tiny" needs neither.'
+        ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    module = module.to(device)
+    if getattr(processor, "chat_template", None) is None:
+        return VLM(module, processor, PROMPT)
+    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
+    prompt = processor.apply_chat_template(message, add_generation_prompt=True)
+    return VLM(module, processor, prompt, picture_size=240, max_words=64)

@@ -1,0 +1,188 @@
+"""The reward model: a frozen vision-language model, a head on its states, and a head that checks words against the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmbook.equations import preference_loss
+from mmbook.evaluate.intervals import wilson
+from mmbook.models.heads import MatchHead, ScalarHead
+from mmbook.models.vlm import VLM, Prefix
+from mmbook.training import one_thread
+from mmbook.world import Scene
+
+if TYPE_CHECKING:
+    from mmbook.feedback import Feedback
+
+Pair = tuple[Scene, str, str]  # scene, chosen caption, rejected caption
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """How a reward model is fitted; `looks` is decided by cross-validation when it is None."""
+
+    epochs: int = 60
+    batch: int = 25  # pairs a step
+    lr: float = 3e-3
+    weight_decay: float = 1.0  # of the match head
+    centre: float = 0.1  # weight c of the centring term
+    folds: int = 5
+    looks: bool | None = None  # whether words are checked against the picture
+    minimum: int = 10  # fewest usable pairs
+
+
+class RewardModel(nn.Module):
+    """r(x, y): picture and caption to one number, the sum of a score for each word.
+
+    `accuracy` is the share of held-out pairs that cross-validation ranks right, `interval` its 95 % Wilson interval,
+    `looks` whether the match head is used, `contradictions` the share of labels that another label contradicts.
+    """
+
+    def __init__(self, trunk: VLM, looks: bool, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.trunk, self.looks = trunk, looks
+        self.language = ScalarHead(trunk.width, generator)
+        self.match = MatchHead(trunk.width, generator) if looks else None
+        self.accuracy, self.interval, self.pairs, self.contradictions = float("nan"), (0.0, 1.0), 0, 0.0
+
+    def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
+        """The reward (B, T + 1) of each response if it stopped after 0, 1, ..., T tokens; constant after its end.
+
+        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a word that was
+        said before earns nothing.
+        """
+        if self.match is None:
+            total = (self.language(states[:, 1:]) * mask).cumsum(1) / mask.cumsum(1)
+        else:
+            again = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(-1)
+            fit = self.match(self.trunk.module.get_input_embeddings()(ids), *_parts(prefix))
+            total = (fit * mask * ~again).cumsum(1)
+        return torch.cat([torch.zeros_like(total[:, :1]), total], 1)
+
+    def forward(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> Tensor:
+        """The reward (B,) of responses."""
+        return self.so_far(prefix, ids, mask, self.trunk.states(prefix, ids))[:, -1]
+
+    @torch.no_grad()
+    def score(self, scenes: Sequence[Scene], captions: Sequence[str]) -> Tensor:
+        """The reward (N,) of one caption for each scene."""
+        parts = []
+        with one_thread():
+            for i in range(0, len(captions), 256):
+                parts.append(
+                    self(self.trunk.prefix(scenes[i : i + 256]), *self.trunk.tokens(captions[i : i + 256]))
+                )
+        return torch.cat(parts)
+
+
+def _parts(prefix: Prefix) -> tuple[Tensor, Tensor]:
+    """The picture's embeddings (B, I, D) and which of them are real (B, I); rows may have different numbers of parts."""
+    columns = prefix.picture.any(0)
+    return prefix.embeds[:, columns], prefix.picture[:, columns]
+
+
+class _Features:
+    """What the heads read of each pair, computed once because the trunk is frozen."""
+
+    @torch.no_grad()
+    def __init__(self, trunk: VLM, pairs: Sequence[Pair], pictures: Sequence[Scene] | None = None) -> None:
+        self.prefix = trunk.prefix(pictures or [scene for scene, _, _ in pairs])
+        ids, mask = trunk.tokens([c for _, c, _ in pairs] + [r for _, _, r in pairs])
+        both = Prefix(
+            *(torch.cat([x, x]) for x in (self.prefix.embeds, self.prefix.mask, self.prefix.picture))
+        )
+        states = torch.cat(
+            [trunk.states(both[i : i + 256], ids[i : i + 256]) for i in range(0, len(ids), 256)]
+        )
+        self.both = [
+            tuple(x.unflatten(0, (2, len(pairs)))[side] for x in (ids, mask, states)) for side in (0, 1)
+        ]
+
+    def rewards(self, model: RewardModel, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """R of the chosen and of the rejected caption for some pairs."""
+        R_c, R_r = (
+            model.so_far(self.prefix[rows], ids[rows], mask[rows], states[rows])[:, -1]
+            for ids, mask, states in self.both
+        )
+        return R_c, R_r
+
+
+def fit(
+    trunk: VLM, features: _Features, rows: Tensor, looks: bool, config: RewardConfig, seed: int
+) -> RewardModel:
+    """Minimise the preference loss over the pairs `rows`."""
+    model = RewardModel(trunk, looks, seed)
+    heads = [{"params": list(model.language.parameters()), "lr": 10 * config.lr / 3, "weight_decay": 0.1}]
+    if model.match is not None:
+        heads.append(
+            {"params": list(model.match.parameters()), "lr": config.lr, "weight_decay": config.weight_decay}
+        )
+    optimizer = torch.optim.AdamW(heads, fused=True)
+    steps = config.epochs * -(-len(rows) // config.batch)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(config.epochs):
+        for part in rows[torch.randperm(len(rows), generator=generator)].split(config.batch):
+            R_c, R_r = features.rewards(model, part)
+            loss = preference_loss(R_c, R_r, c=config.centre)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            decay.step()
+    return model.requires_grad_(False)
+
+
+def cross_validate(
+    trunk: VLM, features: _Features, n: int, looks: bool, config: RewardConfig, seed: int
+) -> tuple[float, int]:
+    """Mean held-out preference loss and the number of held-out pairs ranked right, over `config.folds` folds."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
+    loss, right = 0.0, 0
+    for held in order.chunk(config.folds):
+        kept = order[~torch.isin(order, held)]
+        R_c, R_r = features.rewards(fit(trunk, features, kept, looks, config, seed), held)
+        loss += preference_loss(R_c, R_r).item() * len(held) / n
+        right += int((R_c > R_r).sum())
+    return loss, right
+
+
+def train_reward_model(
+    feedback: Feedback, seed: int = 0, config: RewardConfig | None = None, shuffle_pictures: bool = False
+) -> RewardModel:
+    """Fit a reward model to a feedback log; whether it checks words against the picture is chosen by cross-validation.
+
+    `shuffle_pictures` gives every pair another pair's picture: the control that shows whether seeing mattered.
+    Raises ValueError when there are too few usable pairs.
+    """
+    config = config or RewardConfig()
+    pairs = [(scene, chosen, rejected) for scene, chosen, rejected, _ in feedback.pairs()]
+    if len(pairs) < config.minimum:
+        raise ValueError(
+            f"{feedback.path}: {len(pairs)} usable pairs (ties and skips do not count), at least "
+            f"{config.minimum} are needed and 50 are better; label some more"
+        )
+    trunk, n = feedback.model, len(pairs)
+    pictures = [scene for scene, _, _ in pairs]
+    if shuffle_pictures:
+        pictures = [
+            pictures[i]
+            for i in np.roll(np.random.default_rng(seed).permutation(n), 1)[
+                np.argsort(np.random.default_rng(seed).permutation(n))
+            ]
+        ]
+    with one_thread():
+        features = _Features(trunk, pairs, pictures)
+        choices = [config.looks] if config.looks is not None else [False, True]
+        tried = {looks: cross_validate(trunk, features, n, looks, config, seed) for looks in choices}
+        looks = min(choices, key=lambda k: tried[k][0])
+        model = fit(trunk, features, torch.arange(n), looks, config, seed)
+    model.accuracy, model.interval, model.pairs = tried[looks][1] / n, wilson(tried[looks][1], n), n
+    model.contradictions = feedback.contradictions()
+    return model

@@ -1,0 +1,114 @@
+"""Rasterise the sticker artwork from the npm packages of four emoji sets into one picture per set.
+
+Run once by a maintainer: `npm pack` the four `@iconify-json` packages and `emojibase-data`, unpack each into
+FOLDER/<name>/, install `resvg_py`, then `python -m mmbook.world.make_atlas FOLDER`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+TILE, COLUMNS = 128, 8
+PACKAGES = {"noto": "noto", "twemoji": "twemoji", "fluent": "fluent-emoji-flat", "openmoji": "openmoji"}
+# A kind is named by the last word of its English CLDR name ("red apple" is an apple); all other names are one word.
+CHARACTERS = {
+    "cat": "🐈",
+    "tiger": "🐅",
+    "dog": "🐕",
+    "fox": "🦊",
+    "panda": "🐼",
+    "monkey": "🐒",
+    "frog": "🐸",
+    "owl": "🦉",
+    "penguin": "🐧",
+    "fish": "🐟",
+    "octopus": "🐙",
+    "butterfly": "🦋",
+    "banana": "🍌",
+    "apple": "🍎",
+    "strawberry": "🍓",
+    "carrot": "🥕",
+    "mushroom": "🍄",
+    "pizza": "🍕",
+    "hamburger": "🍔",
+    "doughnut": "🍩",
+    "bus": "🚌",
+    "taxi": "🚕",
+    "bicycle": "🚲",
+    "airplane": "✈",
+    "rocket": "🚀",
+    "sailboat": "⛵",
+    "umbrella": "☂",
+    "key": "🔑",
+    "guitar": "🎸",
+    "balloon": "🎈",
+    "crown": "👑",
+    "sunflower": "🌻",
+}
+
+
+def codepoints(text: str) -> str:
+    return "-".join(f"{ord(c):x}" for c in text if ord(c) != 0xFE0F)
+
+
+def plain(hexcode: str) -> str:
+    return "-".join(p.lower().lstrip("0") for p in hexcode.split("-") if p.upper() != "FE0F")
+
+
+def draw(package: Path) -> Image.Image:
+    """All kinds of one emoji set as tiles in one transparent picture."""
+    import resvg_py
+
+    icons = json.loads((package / "icons.json").read_text(encoding="utf-8"))
+    names = {plain(k): v for k, v in json.loads((package / "chars.json").read_text(encoding="utf-8")).items()}
+    sheet = Image.new("RGBA", (COLUMNS * TILE, -(-len(CHARACTERS) // COLUMNS) * TILE))
+    for i, character in enumerate(CHARACTERS.values()):
+        name = names[codepoints(character)]
+        icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
+        width, height = (icon.get(k, icons.get(k, icons.get("height", 16))) for k in ("width", "height"))
+        svg = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{TILE}" '
+            f'height="{TILE}" viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
+        )
+        png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=TILE, height=TILE))
+        tile = Image.open(io.BytesIO(png)).convert("RGBA")
+        tile = tile.crop(tile.getbbox())  # the four sets leave different margins: make sizes comparable
+        tile.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        if max(tile.size) < TILE:
+            scale = TILE / max(tile.size)
+            tile = tile.resize([max(1, round(s * scale)) for s in tile.size], Image.Resampling.LANCZOS)
+        left, top = (i % COLUMNS) * TILE, (i // COLUMNS) * TILE
+        sheet.paste(tile, (left + (TILE - tile.width) // 2, top + (TILE - tile.height) // 2))
+    return sheet
+
+
+def main(folder: Path) -> None:
+    here = Path(__file__).parent / "artwork"
+    rows = {}
+    for language in ("en", "zh"):
+        data = json.loads((folder / "emojibase-data" / language / "data.json").read_text(encoding="utf-8"))
+        rows[language] = {plain(row["hexcode"]): row["label"] for row in data}
+    kinds = [
+        {
+            "kind": kind,
+            "character": character,
+            "en": rows["en"][codepoints(character)],
+            "zh": rows["zh"][codepoints(character)],
+        }
+        for kind, character in CHARACTERS.items()
+    ]
+    for kind in kinds:
+        assert kind["en"].split()[-1] == kind["kind"], kind
+    (here / "kinds.json").write_text(json.dumps(kinds, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    for artwork, package in PACKAGES.items():
+        target = here / ("share-alike" if artwork == "openmoji" else "") / f"{artwork}.png"
+        draw(folder / package).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
