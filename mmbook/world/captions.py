@@ -18,9 +18,10 @@ MOST_MENTIONS = 4  # a scene has four quarters
 
 @dataclass(frozen=True)
 class Statement:
-    """What a caption claims: the kinds in order of mention, and sizes and quarters (detailed) or relations (relation).
+    """What a caption claims: kinds in order of mention, and (in two styles) sizes and quarters or relations.
 
-    `relations[i]` holds between mention i and mention i + 1; in the relation style a single mention claims to be alone.
+    `relations[i]` holds between mention i and mention i + 1; in the relation style a single mention claims to
+    be alone.
     """
 
     style: str
@@ -118,7 +119,7 @@ _GRAMMAR = {
 
 
 def parse(caption: str) -> Statement | None:
-    """The statement that a caption makes, or None when it is not in the language (a wrong article is not, either)."""
+    """The statement that a caption makes, or None when it is not in the language (nor is a wrong article)."""
     words = normalise(caption)
     for style, pattern in _GRAMMAR.items():
         if pattern.fullmatch(words):

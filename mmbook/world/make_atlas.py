@@ -15,7 +15,7 @@ from PIL import Image
 
 TILE, COLUMNS = 128, 8
 PACKAGES = {"noto": "noto", "twemoji": "twemoji", "fluent": "fluent-emoji-flat", "openmoji": "openmoji"}
-# A kind is named by the last word of its English CLDR name ("red apple" is an apple); all other names are one word.
+# A kind is named by the last word of its English CLDR name; only "red apple" has more than one.
 CHARACTERS = {
     "cat": "🐈",
     "tiger": "🐅",
@@ -72,8 +72,9 @@ def draw(package: Path) -> Image.Image:
         icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
         width, height = (icon.get(k, icons.get(k, icons.get("height", 16))) for k in ("width", "height"))
         svg = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{TILE}" '
-            f'height="{TILE}" viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'width="{TILE}" height="{TILE}" '
+            f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
         )
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=TILE, height=TILE))
         tile = Image.open(io.BytesIO(png)).convert("RGBA")

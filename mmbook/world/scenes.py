@@ -1,4 +1,4 @@
-"""Sticker scenes: one to three different stickers, each in a quarter of its own, drawn at any multiple of 48 pixels."""
+"""Sticker scenes: one to three different stickers in quarters of their own, at any multiple of 48 pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Seed = int | np.random.Generator
 
 
 def generator(seed: Seed, purpose: str) -> np.random.Generator:
-    """A NumPy generator from an int, or the generator itself; one int gives each purpose an independent stream."""
+    """A NumPy generator from an int, or the generator itself; an int gives each purpose its own stream."""
     if isinstance(seed, np.random.Generator):
         return seed
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
@@ -28,11 +28,15 @@ def generator(seed: Seed, purpose: str) -> np.random.Generator:
     return np.random.default_rng([int(seed), *purpose.encode()])
 
 
+def _whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
 @dataclass(frozen=True)
 class Sticker:
-    """One sticker: its kind, its quarter (0 top left, 1 top right, 2 bottom left, 3 bottom right), size and offset.
+    """One sticker: kind, quarter (0 top left, 1 top right, 2 bottom left, 3 bottom right), size and offset.
 
-    `dx` and `dy` are model pixels from the quarter's corner: 0 to 10 for a small sticker, 0 to 2 for a big one.
+    `dx` and `dy` are model pixels from the quarter's corner: 0 to 10 when it is small, 0 to 2 when it is big.
     """
 
     kind: str
@@ -42,15 +46,15 @@ class Sticker:
     dy: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in _NUMBER:
+        if not isinstance(self.kind, str) or self.kind not in _NUMBER:
             raise ValueError(f"kind: expected one of the {len(KINDS)} sticker kinds, got {self.kind!r}")
-        if self.quarter not in range(4):
+        if not _whole(self.quarter, 3):
             raise ValueError(f"quarter: expected 0, 1, 2 or 3, got {self.quarter!r}")
         if not isinstance(self.big, bool):
             raise ValueError(f"big: expected true or false, got {self.big!r}")
         room = SIDE // 2 - (BIG if self.big else SMALL)
         for name in ("dx", "dy"):
-            if not isinstance(value := getattr(self, name), int) or not 0 <= value <= room:
+            if not _whole(value := getattr(self, name), room):
                 raise ValueError(f"{name}: expected a whole number from 0 to {room}, got {value!r}")
 
 
@@ -101,7 +105,7 @@ class Scene:
 
 
 class SceneBatch(Sequence[Scene]):
-    """Many scenes as arrays (N, 3): `kind` (-1 where there is no sticker), `quarter`, `big`, `dx`, `dy`; `artwork` (N,)."""
+    """Many scenes as arrays (N, 3), `kind` (-1: no sticker), `quarter`, `big`, `dx`, `dy`, `artwork` (N,)."""
 
     def __init__(self, **arrays: np.ndarray) -> None:
         self.kind, self.quarter, self.big, self.dx, self.dy, self.artwork = (
@@ -159,7 +163,7 @@ class SceneBatch(Sequence[Scene]):
 
 
 def sample_scenes(n: int, seed: Seed, artwork: Sequence[str] | str = TRAIN_ARTWORK) -> SceneBatch:
-    """Draw `n` random scenes: kinds, quarters, sizes, offsets and artwork are uniform, counts as in `COUNT_SHARES`."""
+    """Draw `n` random scenes: all is uniform but the number of stickers, which follows `COUNT_SHARES`."""
     if n < 0:
         raise ValueError(f"n: expected a number of scenes, got {n}")
     rng = generator(seed, "scenes")
@@ -187,7 +191,7 @@ def sample_scenes(n: int, seed: Seed, artwork: Sequence[str] | str = TRAIN_ARTWO
 
 
 def render(scenes: SceneBatch | Sequence[Scene], size: int = SIDE) -> np.ndarray:
-    """Draw scenes as uint8 pictures (N, size, size, 3); `size` is a multiple of 48, and the scene is the same at each."""
+    """Draw scenes as uint8 pictures (N, size, size, 3); `size`, a multiple of 48, changes no scene."""
     if size % SIDE:
         raise ValueError(f"size: expected a multiple of {SIDE} pixels, got {size}")
     batch = scenes if isinstance(scenes, SceneBatch) else SceneBatch.of(scenes)

@@ -23,7 +23,7 @@ BACKGROUND = (250, 247, 238)
 
 
 def atlas_path(artwork: str) -> Path:
-    """The sheet of one artwork style; the held-out style has a share-alike licence and lies in a folder of its own."""
+    """The sheet of one artwork style; the held-out one has a share-alike licence and a folder of its own."""
     if artwork not in ARTWORK:
         raise ValueError(f"artwork: expected one of {', '.join(ARTWORK)}, got {artwork!r}")
     return _FOLDER / ("share-alike" if artwork == HELD_OUT_ARTWORK else "") / f"{artwork}.png"

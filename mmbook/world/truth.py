@@ -13,8 +13,9 @@ from mmbook.world.scenes import Scene
 class Check:
     """The verdict on one caption.
 
-    `claims` lists (claim, right); `coverage` is the share of the scene's stickers that are named; `true` means grammatical
-    with every claim right, `full` means true and nothing left out. An ungrammatical caption makes no claim.
+    `claims` lists (claim, right); `coverage` is the share of the scene's stickers that are named; `true`
+    means grammatical with every claim right, `full` means true and nothing left out. An ungrammatical caption
+    makes no claim.
     """
 
     style: str | None
@@ -45,12 +46,12 @@ class Check:
 
     @property
     def utility(self) -> float:
-        """What the caption is worth to a reader: 3 coverage - 1.5 wrong claims, and -3 when it is ungrammatical."""
+        """What the caption is worth to a reader: 3 coverage - 1.5 wrong claims, or -3 if ungrammatical."""
         return 3 * self.coverage - 1.5 * self.wrong if self.grammatical else -3.0
 
 
 def check(caption: str, scene: Scene) -> Check:
-    """Compare each claim of a caption with the scene; naming a kind a second time is a claim that there are two."""
+    """Compare each claim of a caption with the scene; a kind named twice is a claim that there are two."""
     statement = parse(caption)
     if statement is None:
         return Check(None, (), 0.0)
@@ -97,9 +98,9 @@ def holds(relation: str, a: int, b: int) -> bool:
 
 
 def score(captions: Sequence[str], scenes: Sequence[Scene]) -> dict:
-    """Means over many captions: grammatical, true, full, coverage, claim_precision, utility, and style as shares of all.
+    """Means over many captions: grammatical, true, full, coverage, claim_precision, utility, style shares.
 
-    Claim precision is right claims over all claims. Raises ValueError when the numbers of captions and scenes differ.
+    Claim precision is right claims over all claims. Raises ValueError for captions that do not match the scenes.
     """
     if len(captions) != len(scenes) or not captions:
         raise ValueError(

@@ -1,14 +1,17 @@
-"""Who writes captions: an exact writer, the careless writer of the training set, and pairs that differ in one claim.
+"""Who writes captions: an exact writer, the careless writer of the training set, a near-miss writer.
 
-The careless writer errs in two ways. A random slip changes one claim. A habit adds, in trigger scenes, the companion that
-usually goes with a sticker ("where there is a cat there is a fish") although it is not in the picture. A habit that is
-right less often than wrong is what a model cannot unlearn by lowering the temperature.
+The careless writer errs in two ways. A random slip changes one claim. A habit adds, in trigger scenes, the
+companion that usually goes with a sticker ("where there is a cat there is a fish") although it is not in the
+picture. A habit that is right less often than wrong is what a model cannot unlearn by lowering the
+temperature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +52,7 @@ def describe(scene: Scene, style: str) -> Statement:
         )
     if style == "relation":
         quarters = [s.quarter for s in scene.stickers]
-        pairs = zip(quarters, quarters[1:], strict=False)
+        pairs = pairwise(quarters)
         return Statement(
             style, scene.kinds, relations=tuple("left of" if a // 2 == b // 2 else "above" for a, b in pairs)
         )
@@ -98,7 +101,8 @@ def _slip(statement: Statement, scene: Scene, rng: np.random.Generator) -> State
         at = int(rng.integers(len(values)))
         a, b = (s.quarter for s in scene.stickers[at : at + 2])
         values[at] = str(rng.choice([r for r in RELATIONS if not holds(r, a, b)]))
-    return replace(statement, **{field: tuple(values)})
+    change: dict[str, Any] = {field: tuple(values)}
+    return replace(statement, **change)
 
 
 def careless_captions(scenes: Sequence[Scene], seed: Seed) -> list[str]:
@@ -117,11 +121,12 @@ def careless_captions(scenes: Sequence[Scene], seed: Seed) -> list[str]:
 
 
 def near_miss_pairs(n: int, seed: Seed) -> list[tuple[Scene, str, str]]:
-    """`n` scenes, each with two captions of one style and length that differ in one kind; one of the two is true.
+    """`n` scenes, each with two captions of one style and length that differ in one kind; one is true.
 
-    Which of the two kinds is in the picture is a coin flip made after both captions are written, so the captions alone
-    carry no information about which is true (`tests/world` checks the exchangeability). In half of the pairs one of the
-    two kinds is the companion of a sticker that is in the picture.
+    Which of the two kinds is in the picture is a coin flip made after both captions are written, so the
+    captions alone carry no information about which is true (`tests/world` checks the exchangeability). Where
+    another sticker of the picture has a companion, that companion is one of the two kinds in at least half of
+    the pairs.
     """
     rng = generator(seed, "near misses")
     out = []
@@ -136,7 +141,7 @@ def near_miss_pairs(n: int, seed: Seed) -> list[tuple[Scene, str, str]]:
         ]
         if companions and rng.random() < 0.5:
             pair[int(rng.integers(2))] = str(rng.choice(companions))
-        style = str(rng.choice([s for s in STYLES if s != "relation" or len(kinds) > 1]))
+        style = str(rng.choice(STYLES))
         rng.shuffle(pair)
         captions, drawn = [], int(rng.integers(2))
         for kind in pair:
