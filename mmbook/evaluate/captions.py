@@ -21,8 +21,8 @@ def captions(
 ) -> dict[str, Any]:
     """Sample one caption for each of `scenes` random scenes and average the truth checker's verdicts.
 
-    Returns shares and means: "grammatical", "true" (every claim right), "full" (true and nothing left out), "coverage",
-    "claim_precision", "utility", and "style": the share of all captions in each style.
+    Returns shares and means: "grammatical", "true" (every claim right), "full" (true and nothing left out),
+    "coverage", "claim_precision", "utility", and "style": the share of all captions in each style.
     """
     batch = sample_scenes(scenes, seed, artwork)
     return score(model.sample(batch, temperature, seed, greedy), batch)

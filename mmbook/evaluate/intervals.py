@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a share ({cite}`wilson1927`). Raises ValueError when there are no trials."""
+    """The Wilson score interval of a share ({cite}`wilson1927`). Raises ValueError without a trial."""
     if trials <= 0 or not 0 <= successes <= trials:
         raise ValueError(
             f"successes, trials: expected 0 <= successes <= trials and a trial, got {successes} of {trials}"

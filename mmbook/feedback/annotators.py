@@ -1,4 +1,4 @@
-"""Simulated readers: functions that judge two captions of a scene the way a person with one clear taste would."""
+"""Simulated readers: they judge two captions of a scene as a person with one clear taste would."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ TASTES = (*STYLES, "faithful", "random")
 
 
 class SimulatedAnnotator:
-    """A reader with a taste, to be called with `(scene, captions)`; returns the better caption's index or "tie".
+    """A reader with a taste; called with `(scene, captions)` it returns the better caption's index or "tie".
 
-    "terse" likes few words for each sticker named, "detailed" likes captions that say size and place, and then many words for each; any other
-    style likes captions in that style. "faithful" weighs coverage against wrong claims and does not care for style.
-    "random" tosses a coin. With probability `noise` a judgement is turned round. Raises ValueError for another taste.
+    "terse" likes few words for each sticker named, "detailed" likes captions that say size and place, else
+    many words for each; any other style likes captions in that style. "faithful" weighs coverage against
+    wrong claims and does not care for style. "random" tosses a coin. With probability `noise` a judgement is
+    turned round. Raises ValueError for another taste.
     """
 
     def __init__(self, taste: str, seed: Seed = 0, noise: float = 0.0) -> None:

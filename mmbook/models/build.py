@@ -1,4 +1,4 @@
-"""Build the tiny vision-language model from nothing: tower, projector, language model, tokenizer and processor."""
+"""Build the tiny model from nothing: tower, projector, language model, tokenizer and processor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mmbook.models.tower import StickerTowerConfig
+from mmbook.models.tower import QuarterHead, StickerTowerConfig
 from mmbook.world import KINDS, QUARTERS, SIDE, STYLES, describe, normalise, sample_scenes, say
 from mmbook.world.captions import RELATIONS
 
@@ -92,6 +92,8 @@ def build_tiny(
         tie_word_embeddings=True,
     )
     model = LlavaForConditionalGeneration(config)
+    if tower == "vit":  # the stock tower has no head for the first stage
+        model.model.vision_tower.quarter_head = QuarterHead(vision.hidden_size, len(KINDS))
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, 2
     pictures = CLIPImageProcessorPil(
         size={"height": SIDE, "width": SIDE},

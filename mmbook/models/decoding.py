@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Sampled responses: ids (B, T), mask (B, T) with 1 up to and including EOS, log-probs (B, T), ended (B,)."""
+    """Sampled responses: ids (B, T), mask (B, T), 1 up to and with EOS, log-probs (B, T), ended (B,)."""
 
     ids: Tensor
     mask: Tensor
@@ -29,9 +29,9 @@ class Decoded:
 def decode(
     model: VLM, prefix: Prefix, generator: torch.Generator, tau: float = 1.0, greedy: bool = False
 ) -> Decoded:
-    """Sample one response a row from softmax(z / tau), the whole distribution, until EOS or `model.max_words` tokens.
+    """Sample one response a row from all of softmax(z / tau) until EOS or `model.max_words` tokens.
 
-    Rows that have ended leave the batch once they are the majority. Raises ValueError when `tau` is not positive.
+    Rows that have ended leave the batch once they are the majority. Raises ValueError unless `tau` > 0.
     """
     if tau <= 0:
         raise ValueError(f"temperature: expected a positive number (or greedy=True), got {tau}")

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class ScalarHead(nn.Module):
-    """A linear map from states (..., D) to one number; weights start as N(0, 1 / (D + 1)), bias 0 ({cite}`huang2024nplus`)."""
+    """A linear map from states (..., D) to one number.
+
+    Weights start as N(0, 1 / (D + 1)), the bias as 0 ({cite}`huang2024nplus`).
+    """
 
     def __init__(self, width: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -22,11 +25,11 @@ class ScalarHead(nn.Module):
 
 
 class MatchHead(nn.Module):
-    """How well each word fits the picture: tanh of the soft maximum over picture parts of a learned word-part similarity.
+    """How well each word fits the picture: tanh of the soft maximum over parts of a learned similarity.
 
-    Words (B, T, D) and parts (B, I, D) are embeddings of the language model's own space, `there` (B, I) marks real parts.
-    Each word looks for its best part, as in late interaction ({cite}`khattab2020colbert`); a caption's score is the sum, so
-    a word that fits nothing counts against it. Returns (B, T) in (-1, 1).
+    Words (B, T, D) and parts (B, I, D) are embeddings of the language model's own space, `there` (B, I) marks
+    real parts. Each word looks for its best part, as in late interaction ({cite}`khattab2020colbert`); a
+    caption's score is the sum, so a word that fits nothing counts against it. Returns (B, T) in (-1, 1).
     """
 
     def __init__(self, width: int, generator: torch.Generator, rank: int = 64) -> None:

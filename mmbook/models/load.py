@@ -1,4 +1,4 @@
-"""Load a vision-language model: the tiny one that ships with the package, or any checkpoint of the hub or a folder."""
+"""Load a vision-language model: the tiny one of the package, or a checkpoint of the hub or of a folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ QUESTION = "Describe the picture in one sentence."
 
 
 def load_pretrained_model(preset: str | Path | None = None, device: str | torch.device | None = None) -> VLM:
-    """A captioner that is ready to use: "tiny" on a CPU, "full" where there is a GPU, or the checkpoint that is named.
+    """A captioner that is ready to use: "tiny" on a CPU, "full" on a GPU, or the checkpoint that is named.
 
-    A checkpoint is a folder written by `VLM.save` or `save_pretrained`, or a name on the Hugging Face hub of a model that
-    `AutoModelForImageTextToText` can load; weights are read from safetensors only. Raises FileNotFoundError that says
-    what to do when it cannot be found.
+    A checkpoint is a folder written by `VLM.save` or `save_pretrained`, or a name on the Hugging Face hub of
+    a model that `AutoModelForImageTextToText` can load; weights are read from safetensors only. Raises
+    FileNotFoundError that says what to do when it cannot be found.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    preset = preset or ("full" if device.type == "cuda" else "tiny")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    preset = preset or ("full" if where.type == "cuda" else "tiny")
     source = {"tiny": TINY, "full": FULL}.get(str(preset), preset)
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -34,13 +34,14 @@ def load_pretrained_model(preset: str | Path | None = None, device: str | torch.
         module = AutoModelForImageTextToText.from_pretrained(source, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
-            f"no model at {str(source)!r}: expected a folder with config.json and model.safetensors, or the name of a hub "
-            f'checkpoint and a network to fetch it from ({str(error).splitlines()[0]}). preset="tiny" needs neither.'
+            f"no model at {str(source)!r}: expected a folder with config.json and model.safetensors, or the "
+            f"name of a hub checkpoint and a network to fetch it from ({str(error).splitlines()[0]}). "
+            'preset="tiny" needs neither.'
         ) from error
     finally:
         if shown:
             logging.enable_progress_bar()
-    module = module.to(device)
+    module = module.to(where)
     if getattr(processor, "chat_template", None) is None:
         return VLM(module, processor, PROMPT)
     message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]

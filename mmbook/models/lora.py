@@ -1,4 +1,4 @@
-"""Low-rank adapters on the language model: the only weights that feedback moves; switched off, they are the reference."""
+"""Low-rank adapters on the language model, all that feedback moves; switched off, they are the reference."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ class Adapted:
             yield self.model
 
     def merged(self) -> VLM:
-        """A plain model with the adapters added into the weights; this object is not to be used afterwards."""
+        """A plain model with the adapters added into the weights; this object is used up."""
         self.model.module = self._peft.merge_and_unload().eval().requires_grad_(False)
         return self.model

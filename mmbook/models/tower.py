@@ -1,7 +1,7 @@
-"""A small vision tower: a convolutional stem and a few transformer layers, registered with `transformers` on import.
+"""A small vision tower, a convolutional stem and a few transformer layers, registered with `transformers`.
 
-Early convolutions let small transformers see much sooner than a single patch embedding does ({cite}`xiao2021early`);
-`benchmarks/towers.py` measures it here.
+Early convolutions let small transformers see much sooner than a single patch embedding does
+({cite}`xiao2021early`); `benchmarks/towers.py` measures it here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class StickerTower(PreTrainedModel):
 
 
 class QuarterHead(nn.Module):
-    """Tokens (B, N, D) to logits (B, 4, kinds + 1) of what stands in each quarter (the last class: nothing) and (B, 4) of big."""
+    """Tokens (B, N, D) to logits for each quarter: (B, 4, kinds + 1), last for nothing, and (B, 4), big."""
 
     def __init__(self, width: int, num_kinds: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """One face for every vision-language model: pictures and prompt become a prefix, and captions continue it.
 
-The rest of the book works on `Prefix`, `states` and `logits` and never asks which architecture is behind them.
+The rest of the book works on `Prefix`, `states` and `logits` and never asks which architecture this is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from mmbook.world import Scene, SceneBatch, render
 class Prefix:
     """What the language model reads before the caption.
 
-    Embeddings (B, P, D) with the picture in them, a mask (B, P) with 0 on padding, and `picture` (B, P), true where an
-    embedding is a part of the picture.
+    Embeddings (B, P, D) with the picture in them, a mask (B, P) with 0 on padding, and `picture` (B, P), true
+    where an embedding is a part of the picture.
     """
 
     embeds: Tensor
@@ -48,7 +48,8 @@ class _Captured(Exception):
 class VLM:
     """A vision-language model with its processor and the prompt that asks for a caption.
 
-    `module` is any Hugging Face `AutoModelForImageTextToText` model, `history` the curves of the training that made it.
+    `module` is any Hugging Face `AutoModelForImageTextToText` model, `history` the curves of the training
+    that made it.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class VLM:
 
     @torch.no_grad()
     def prefix(self, pictures: SceneBatch | Sequence[Scene] | np.ndarray) -> Prefix:
-        """Scenes, or uint8 pictures (B, H, W, 3), as the embeddings that the model itself feeds to its language model."""
+        """Scenes, or uint8 pictures (B, H, W, 3), as the embeddings that the language model itself is fed."""
         pixels = pictures if isinstance(pictures, np.ndarray) else render(pictures, self.picture_size)
         inputs = self.processor(
             images=list(pixels), text=[self.prompt] * len(pixels), return_tensors="pt", padding=True
@@ -180,7 +181,7 @@ class VLM:
 
 
 def padding(prefix_mask: Tensor, more: int) -> dict[str, Tensor]:
-    """Attention mask and position ids of a left-padded prefix and `more` tokens; nothing when there is no padding.
+    """Attention mask and position ids of a left-padded prefix and `more` tokens; nothing without padding.
 
     Padding on the right needs no mask: no earlier position sees it. Positions are max(cumsum(mask) - 1, 0).
     """

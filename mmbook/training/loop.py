@@ -1,7 +1,7 @@
 """The one training loop: AdamW with warm-up and decay, gradient clipping, a progress bar, exact resume.
 
-The loss is a function of the step number alone (data are drawn from `(seed, step)`), so a run that stopped and was
-resumed takes exactly the steps of an uninterrupted one.
+The loss is a function of the step number alone (data are drawn from `(seed, step)`), so a run that stopped
+and was resumed takes exactly the steps of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: `steps` optimizer steps at a peak rate `lr` after `warmup` steps, then linear decay to zero."""
+    """How long and how fast: `warmup` of `steps` steps up to the rate `lr`, then linear decay to zero."""
 
     steps: int
     lr: float
@@ -60,8 +60,8 @@ def train(
 ) -> list[float]:
     """Minimise `loss_at(step)` over the parameters of `module` that require a gradient; returns the losses.
 
-    With a `folder` the weights, the optimizer and the losses are saved there every `every` steps and at the end, and a
-    second call goes on where the first stopped. `stop_at` ends the run early (an interruption).
+    With a `folder` the weights, the optimizer and the losses are saved there every `every` steps and at the
+    end, and a second call goes on where the first stopped. `stop_at` ends the run early (an interruption).
     Raises ValueError when the loss is not a finite number or the checkpoint is of another schedule.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -108,7 +108,7 @@ def _save(
     folder: Path,
     name: str,
 ) -> None:
-    """Write beside, then rename: an interruption leaves the previous checkpoint whole. The .pt file is renamed last."""
+    """Write weights beside, then rename the .pt file: an interruption leaves the last checkpoint whole."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.contiguous() for k, v in module.state_dict().items()}
     step = len(losses)

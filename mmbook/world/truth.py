@@ -100,7 +100,7 @@ def holds(relation: str, a: int, b: int) -> bool:
 def score(captions: Sequence[str], scenes: Sequence[Scene]) -> dict:
     """Means over many captions: grammatical, true, full, coverage, claim_precision, utility, style shares.
 
-    Claim precision is right claims over all claims. Raises ValueError for captions that do not match the scenes.
+    Claim precision is right claims over all claims. Raises ValueError unless captions match scenes.
     """
     if len(captions) != len(scenes) or not captions:
         raise ValueError(

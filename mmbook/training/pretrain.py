@@ -1,6 +1,6 @@
 """The recipe of the tiny model: first the tower learns what stands where, then, frozen, it is put into words.
 
-`python -m mmbook pretrain --out FOLDER` runs it; the weights that ship with the package are its result with seed 0.
+`python -m mmbook pretrain --out FOLDER` runs it; the weights in the package are its result with seed 0.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pixels(scenes: SceneBatch) -> Tensor:
 
 
 def quarter_targets(scenes: SceneBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """For each quarter (B, 4): the kind (or `len(KINDS)` for nothing), whether it is big, and whether anything is there."""
+    """For each quarter (B, 4): the kind (`len(KINDS)` for nothing), big or not, filled or not."""
     kind = np.full((len(scenes), 4), len(KINDS))
     big = np.zeros((len(scenes), 4), np.float32)
     row, column = np.nonzero(scenes.kind >= 0)
@@ -117,7 +117,7 @@ def tower_accuracy(model: VLM, artwork: Sequence[str] | str, seed: int, scenes: 
 
 
 def measure(model: VLM, seed: int, scenes: int = 1024) -> dict:
-    """Tower accuracy and caption metrics, sampled at temperature 1 and greedy, on seen and on held-out artwork."""
+    """Tower accuracy and caption metrics, at temperature 1 and greedy, on seen and on held-out artwork."""
     out: dict = {}
     for name, artwork in (("seen", TRAIN_ARTWORK), ("held_out", (HELD_OUT_ARTWORK,))):
         batch = sample_scenes(scenes, seed, artwork)
@@ -130,7 +130,7 @@ def measure(model: VLM, seed: int, scenes: int = 1024) -> dict:
 
 
 def pretrain(seed: int = 0, folder: Path | None = None, tower: str = "stem", progress: bool = True) -> VLM:
-    """Both stages from nothing; with a `folder`, checkpoints are kept there and an interrupted run goes on."""
+    """Both stages from nothing; checkpoints in `folder` let an interrupted run go on."""
     module, processor = build_tiny(seed, tower)
     model = VLM(module, processor, PROMPT)
     train_tower(model, seed, folder, progress)
