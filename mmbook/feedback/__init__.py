@@ -7,5 +7,13 @@ from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
 from mmbook.feedback.records import OUTCOMES, make_record, validate
 
-__all__ = ["OUTCOMES", "Feedback", "SimulatedAnnotator", "collect_human_feedback", "make_record", "read_log",
-           "shown_first", "validate"]
+__all__ = [
+    "OUTCOMES",
+    "Feedback",
+    "SimulatedAnnotator",
+    "collect_human_feedback",
+    "make_record",
+    "read_log",
+    "shown_first",
+    "validate",
+]

@@ -21,9 +21,16 @@ from mmbook.world import Scene
 Annotator = Callable[[Scene, list[str]], Any]
 
 
-def collect_human_feedback(model: Captioner, pairs: int = 50, annotator: Annotator | None = None,
-                           path: str | Path | None = None, seed: Any = 0, candidates: str = "model",
-                           temperature: float = 1.0, round: int = 0) -> Feedback:
+def collect_human_feedback(
+    model: Captioner,
+    pairs: int = 50,
+    annotator: Annotator | None = None,
+    path: str | Path | None = None,
+    seed: Any = 0,
+    candidates: str = "model",
+    temperature: float = 1.0,
+    round: int = 0,
+) -> Feedback:
     """Show `pairs` pairs of captions and collect which is better.
 
     Without `annotator` it returns at once: in a notebook the result shows the labeller and fills as you
@@ -67,8 +74,14 @@ def _judge(annotator: Annotator, item: Item, feedback: Feedback) -> Record:
     answer = annotator(Scene.from_json(item["scene"]), captions)
     ms = int(1000 * (time.perf_counter() - start))
     outcome, choice = _read(answer)
-    return make_record(item, annotator=feedback.annotator, outcome=outcome, side=side, ms=ms,
-                       choice=None if choice is None else choice ^ side)
+    return make_record(
+        item,
+        annotator=feedback.annotator,
+        outcome=outcome,
+        side=side,
+        ms=ms,
+        choice=None if choice is None else choice ^ side,
+    )
 
 
 def _read(answer: Any) -> tuple[str, int | None]:

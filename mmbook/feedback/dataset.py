@@ -27,8 +27,15 @@ class Feedback:
     Raises ValueError when the log at `path` belongs to other items, OSError when it cannot be read.
     """
 
-    def __init__(self, items: Sequence[Item], path: str | Path, annotator: str = "reader", seed: int = 0,
-                 live: bool = False, model: Any = None) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        path: str | Path,
+        annotator: str = "reader",
+        seed: int = 0,
+        live: bool = False,
+        model: Any = None,
+    ) -> None:
         self.items, self.path, self.model = list(items), Path(path), model
         self.annotator, self.seed, self.live = annotator, seed, live
         self._file = self.path.absolute()  # the notebook may change its folder
@@ -66,12 +73,17 @@ class Feedback:
         if found.problems and not found.records and found.header is None:
             raise ValueError(f"{self.path}: this is no feedback log ({found.problems[0]}). Give another path")
         ids = {item["id"] for item in self.items}
-        same = (found.header["hash"] == items_hash(self.items) if found.header
-                else all(r["id"] in ids for r in found.records))
+        same = (
+            found.header["hash"] == items_hash(self.items)
+            if found.header
+            else all(r["id"] in ids for r in found.records)
+        )
         if ids and not same:
-            raise ValueError(f"{self.path}: this log was begun with other items (it holds "
-                             f"{len(found.records)} judgements). Give another path to begin a new log, "
-                             "the same model and seed to resume this one, or read it with Feedback.from_log")
+            raise ValueError(
+                f"{self.path}: this log was begun with other items (it holds "
+                f"{len(found.records)} judgements). Give another path to begin a new log, "
+                "the same model and seed to resume this one, or read it with Feedback.from_log"
+            )
 
     def append(self, events: Sequence[log.Event]) -> None:
         """Write events to the log, which begins with its items' hash, and return when the disk has them."""
@@ -101,8 +113,10 @@ class Feedback:
                 better, worse = (b, a) if r["choice"] else (a, b)
                 usable.append((Scene.from_json(r["scene"]), better, worse, r))
         if len(usable) < minimum:
-            raise ValueError(f"{self.path.name}: {len(usable)} usable pairs, but {minimum} are needed "
-                             f"({self.summary()}). Label some more, or use a SimulatedAnnotator")
+            raise ValueError(
+                f"{self.path.name}: {len(usable)} usable pairs, but {minimum} are needed "
+                f"({self.summary()}). Label some more, or use a SimulatedAnnotator"
+            )
         return usable
 
     def ready(self, minimum: int = 20) -> bool:
@@ -122,8 +136,10 @@ class Feedback:
         """One sentence: how many items are judged, and how."""
         records = self._log().records
         n = Counter(r["outcome"] for r in records)
-        text = (f"{len({r['id'] for r in records})} of {len(self.items)} items judged: labels {n['label']}, "
-                f"ties {n['tie']}, both bad {n['both_bad']}, skipped {n['skip']}")
+        text = (
+            f"{len({r['id'] for r in records})} of {len(self.items)} items judged: labels {n['label']}, "
+            f"ties {n['tie']}, both bad {n['both_bad']}, skipped {n['skip']}"
+        )
         if self.contradictions():
             text += f"; {self.contradictions():.0%} of the labels contradict another"
         return text + (f"; {len(self.problems)} lines cannot be read" if self.problems else "")
@@ -135,6 +151,7 @@ class Feedback:
         """The labeller of these items, for a notebook's output; the same one each time."""
         if self._labeller is None:
             from mmbook.feedback.labeller import Labeller
+
             self._labeller = Labeller(self)
         return self._labeller
 

@@ -23,8 +23,9 @@ class Captioner(Protocol):
     hash: str
     prompt: str
 
-    def sample(self, scenes: Any, temperature: float = 1.0, seed: int = 0, greedy: bool = False,
-               samples: int = 1) -> list[str]:
+    def sample(
+        self, scenes: Any, temperature: float = 1.0, seed: int = 0, greedy: bool = False, samples: int = 1
+    ) -> list[str]:
         """Captions in scene-major order, `len(scenes) * samples` of them."""
 
 
@@ -42,8 +43,9 @@ def whole_seed(seed: Any) -> int:
     return int(seed)
 
 
-def make_items(model: Captioner, n: int, seed: int, candidates: str = "model", temperature: float = 1.0,
-               round: int = 0) -> list[Item]:
+def make_items(
+    model: Captioner, n: int, seed: int, candidates: str = "model", temperature: float = 1.0, round: int = 0
+) -> list[Item]:
     """`n` different items with two different captions each, from the model's own samples or as near misses.
 
     Raises ValueError when `candidates` is unknown or the model hardly ever says two different things.
@@ -52,8 +54,14 @@ def make_items(model: Captioner, n: int, seed: int, candidates: str = "model", t
     if candidates not in sources:
         raise ValueError(f"candidates: expected 'model' or 'near-miss', got {candidates!r}")
     own = candidates == "model"
-    shared = {"kind": "pair", "prompt": model.prompt, "model": model.hash if own else candidates,
-              "temperature": temperature if own else None, "seed": seed, "round": round}
+    shared = {
+        "kind": "pair",
+        "prompt": model.prompt,
+        "model": model.hash if own else candidates,
+        "temperature": temperature if own else None,
+        "seed": seed,
+        "round": round,
+    }
     items: dict[str, Item] = {}
     drawn = 0
     for scene, *captions in sources[candidates](model, n, np.random.default_rng(seed), temperature):
@@ -65,8 +73,10 @@ def make_items(model: Captioner, n: int, seed: int, candidates: str = "model", t
             return list(items.values())
         if drawn == n * TRIES:
             break
-    raise ValueError(f"only {len(items)} of {n} pairs found: in {drawn} scenes the model nearly always said "
-                     f"the same twice; raise the temperature from {temperature} or ask for fewer pairs")
+    raise ValueError(
+        f"only {len(items)} of {n} pairs found: in {drawn} scenes the model nearly always said "
+        f"the same twice; raise the temperature from {temperature} or ask for fewer pairs"
+    )
 
 
 def _from_model(model: Captioner, n: int, rng: np.random.Generator, temperature: float) -> Candidates:

@@ -75,16 +75,27 @@ class Labeller(anywidget.AnyWidget):
     def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
         self._by_id = {item["id"]: item for item in feedback.items}
-        shown = [{"id": item["id"], "prompt": item["prompt"], "responses": item["responses"], "image": uri,
-                  "alt": _alt(item)}
-                 for item, uri in zip(feedback.items, pictures(feedback.items, LARGE), strict=True)]
-        super().__init__(items=shown, annotator=feedback.annotator, seed=str(feedback.seed),
-                         labels=self._live_labels())
+        shown = [
+            {
+                "id": item["id"],
+                "prompt": item["prompt"],
+                "responses": item["responses"],
+                "image": uri,
+                "alt": _alt(item),
+            }
+            for item, uri in zip(feedback.items, pictures(feedback.items, LARGE), strict=True)
+        ]
+        super().__init__(
+            items=shown, annotator=feedback.annotator, seed=str(feedback.seed), labels=self._live_labels()
+        )
 
     def _live_labels(self) -> list[str]:
         """The ids of the judged items in the order of the judgements."""
-        return [r["id"] for r in self._feedback.records
-                if r["id"] in self._by_id and r["annotator"] == self._feedback.annotator]
+        return [
+            r["id"]
+            for r in self._feedback.records
+            if r["id"] in self._by_id and r["annotator"] == self._feedback.annotator
+        ]
 
     @traitlets.observe("outbox")
     def _write(self, change: dict[str, Any]) -> None:
@@ -101,8 +112,10 @@ class Labeller(anywidget.AnyWidget):
             if events:
                 self._feedback.append(events)
         except OSError as error:
-            self.trouble = (f"Not saved: {self._feedback.path.name} cannot be written "
-                            f"({error.strerror or error}). The next click tries again.")
+            self.trouble = (
+                f"Not saved: {self._feedback.path.name} cannot be written "
+                f"({error.strerror or error}). The next click tries again."
+            )
             return
         with self.hold_sync():
             self.labels, self.acks, self.saved = live, acks, self.saved + len(events)
@@ -118,8 +131,14 @@ class Labeller(anywidget.AnyWidget):
                 live.reverse()
                 live.remove(item["id"])
                 live.reverse()
-                events.append({"op": "undo", "id": item["id"], "annotator": self.annotator,
-                               "time": click.get("time") or now()})
+                events.append(
+                    {
+                        "op": "undo",
+                        "id": item["id"],
+                        "annotator": self.annotator,
+                        "time": click.get("time") or now(),
+                    }
+                )
         else:
             given = {k: click[k] for k in ("outcome", "choice", "side", "ms", "via", "time") if k in click}
             record: Record = make_record(item, annotator=self.annotator, **given)

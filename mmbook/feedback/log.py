@@ -50,8 +50,10 @@ def replay(path: str | Path) -> Log:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such feedback log; check the path, or label first with "
-                                "collect_human_feedback") from None
+        raise FileNotFoundError(
+            f"{path}: there is no such feedback log; check the path, or label first with "
+            "collect_human_feedback"
+        ) from None
     except OSError as error:
         raise OSError(f"{path}: cannot be read ({error.strerror}); expected a file of JSON lines") from error
     log = Log()
@@ -74,8 +76,9 @@ def read_log(path: str | Path) -> tuple[list[Record], list[str]]:
     if not log.records and log.header is None:
         if log.problems:
             raise ValueError(f"{path}: no line can be read as feedback. The first: {log.problems[0]}")
-        raise ValueError(f"{path}: the log is empty; expected one JSON object a line. Label first, or give "
-                         "another path")
+        raise ValueError(
+            f"{path}: the log is empty; expected one JSON object a line. Label first, or give another path"
+        )
     return log.records, log.problems
 
 
@@ -101,8 +104,11 @@ def _take(line: bytes, log: Log) -> list[str]:
         assert isinstance(record, dict)
         log.records.append(record)
     elif op == "undo":
-        at = [i for i, r in enumerate(log.records)
-              if r["id"] == event.get("id") and r["annotator"] == event.get("annotator", r["annotator"])]
+        at = [
+            i
+            for i, r in enumerate(log.records)
+            if r["id"] == event.get("id") and r["annotator"] == event.get("annotator", r["annotator"])
+        ]
         if not at:
             return [f"undo: expected the id of a label further up, got {shorten(event.get('id'))}"]
         del log.records[at[-1]]

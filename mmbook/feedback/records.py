@@ -21,15 +21,32 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def make_record(item: Item, *, annotator: str, outcome: str, choice: int | None = None, side: int = 0,
-                ms: int = 0, via: str = "call", time: str | None = None) -> Record:
+def make_record(
+    item: Item,
+    *,
+    annotator: str,
+    outcome: str,
+    choice: int | None = None,
+    side: int = 0,
+    ms: int = 0,
+    via: str = "call",
+    time: str | None = None,
+) -> Record:
     """The record of one judgement of `item`.
 
     `choice` indexes `item["responses"]`, whatever was shown where; `side` is the index of the response that
     was shown first (left, or on top); `ms` is the time from showing to judging; `via` is click, key or call.
     """
-    record = {"schema": SCHEMA, **item, "annotator": annotator, "time": time or now(), "ms": ms, "via": via,
-              "side": side, "outcome": outcome}
+    record = {
+        "schema": SCHEMA,
+        **item,
+        "annotator": annotator,
+        "time": time or now(),
+        "ms": ms,
+        "via": via,
+        "side": side,
+        "outcome": outcome,
+    }
     return record if choice is None else {**record, "choice": choice}
 
 
@@ -73,8 +90,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def shorten(value: object, length: int = 60) -> str:
     """The value as an error message shows it, cut to `length` characters."""
-    text = repr(value[:length + 1] if isinstance(value, str) else value)
-    return text if len(text) <= length else text[:length - 3] + "..."
+    text = repr(value[: length + 1] if isinstance(value, str) else value)
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def validate(record: object) -> list[str]:
@@ -98,6 +115,5 @@ def validate(record: object) -> list[str]:
     if record.get("outcome") == "label" and not (_whole(choice) and choice in (0, 1)):
         wrong.append(f"choice: expected 0 or 1, the index of the better response, got {shorten(choice)}")
     if record.get("outcome") in OUTCOMES[1:] and choice is not None:
-        wrong.append(f"choice: expected none, as the outcome is {record['outcome']}, "
-                     f"got {shorten(choice)}")
+        wrong.append(f"choice: expected none, as the outcome is {record['outcome']}, got {shorten(choice)}")
     return wrong

@@ -156,7 +156,7 @@ class VLM:
     ) -> list[str]:
         """Captions of scenes; with `samples` > 1 all captions of the first scene come first."""
         from mmbook.models.decoding import decode
-        from mmbook.training import one_thread
+        from mmbook.models.threads import one_thread
 
         captions: list[str] = []
         draw = (

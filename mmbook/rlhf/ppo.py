@@ -1,4 +1,4 @@
-"""PPO-RLHF on a model that sees: sample captions, score them, shape the reward, estimate advantages, take clipped steps.
+"""PPO-RLHF on a model that sees: sample captions, score them, shape the reward, estimate advantages, take steps.
 
 The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`.
 """
@@ -30,8 +30,8 @@ from mmbook.equations import (
     whiten,
 )
 from mmbook.models import VLM, Adapted, Prefix, ScalarHead, decode
+from mmbook.models.threads import one_thread
 from mmbook.rlhf.reward_model import RewardModel
-from mmbook.training import one_thread
 from mmbook.world import SceneBatch, sample_scenes
 
 
@@ -48,9 +48,7 @@ class PPOConfig:
     value_lr: float = 3e-3  # of the value head
     rank: int = 16  # of the adapters
     tau: float = 1.0  # temperature of sampler, old, new and reference policy alike
-    beta: float = (
-        0.1  # price of one nat of divergence from the reference, in standard deviations of the reward
-    )
+    beta: float = 0.1  # price of a nat away from the reference, in standard deviations of the reward
     gamma: float = 1.0
     lam: float = 0.95
     eps: float = 0.2
@@ -59,6 +57,7 @@ class PPOConfig:
     c_H: float = 0.0
     c: float = 5.0  # standardised rewards are clipped to +-c
     p: float = 1.0  # taken off the reward of a caption that never ends
+    whiten_rewards: bool = False  # scale the rewards per token to variance 1, their mean kept
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -66,14 +65,13 @@ class PPOConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         if self.minibatches * self.accumulate > self.batch:
-            raise ValueError(
-                f"batch: expected at least minibatches * accumulate = {self.minibatches * self.accumulate}, got {self.batch}"
-            )
+            least = f"minibatches * accumulate = {self.minibatches * self.accumulate}"
+            raise ValueError(f"batch: expected at least {least}, got {self.batch}")
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One batch of sampled captions with all that does not change while the policy learns from them; tensors (B, T)."""
+    """Sampled captions with all that does not change while the policy learns from them; tensors (B, T)."""
 
     prefix: Prefix
     ids: Tensor
@@ -99,10 +97,10 @@ class Rollout:
 
 
 class Scorer:
-    """The reward model as PPO uses it: standardised on captions of the reference policy, and read by the critic.
+    """The reward model as PPO uses it: standardised on captions of the reference, and read by the critic.
 
-    The critic starts from the reward model (19): the value of a half-said caption is what the reward model would give it
-    if it stopped there, plus a linear head on the same states that learns what is still to come.
+    The critic starts from the reward model (19): the value of a half-said caption is what the reward model
+    would give it if it stopped there, plus a linear head on the same states that learns what is still to come.
     """
 
     def __init__(
@@ -114,13 +112,12 @@ class Scorer:
         generator: torch.Generator,
     ) -> None:
         self.reward_model, self.config = reward_model, config
-        self.value_head = ScalarHead(reward_model.trunk.width, generator)
+        on_cpu = generator.device.type == "cpu"  # where heads are drawn, whatever device samples
+        start = generator if on_cpu else torch.Generator().manual_seed(generator.initial_seed())
+        self.value_head = ScalarHead(reward_model.trunk.width, start).to(reference.device)
         out = decode(reference, reference.prefix(scenes), generator, config.tau)
-        so_far, _ = self.read(scenes, out.ids, out.mask)
-        self.mu, self.sigma = (
-            so_far[:, -1].mean(),
-            so_far[:, -1].std().clamp(min=1e-6),
-        )  # 6: the reference averages 0
+        R = self.read(scenes, out.ids, out.mask)[0][:, -1]
+        self.mu, self.sigma = R.mean(), R.std().clamp(min=1e-6)  # 6: the reference averages 0
 
     @torch.no_grad()
     def read(self, scenes: SceneBatch, ids: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,11 +125,12 @@ class Scorer:
         prefix = self.reward_model.trunk.prefix(scenes)
         states = self.reward_model.trunk.states(prefix, ids)
         so_far = self.reward_model.so_far(prefix, ids, m, states)
-        if not torch.isfinite(so_far[:, -1]).all():
-            bad = int((~torch.isfinite(so_far[:, -1])).nonzero()[0])
+        if not (finite := so_far.isfinite().all(1)).all():
+            bad = int((~finite).nonzero()[0])
+            caption = self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]
             raise ValueError(
-                f"the reward of {self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]!r} is "
-                f"{so_far[bad, -1].item()}; expected a finite number, so nothing was updated"
+                f"reward: expected finite numbers, got {so_far[bad, -1].item()} for {caption!r}, so no update "
+                "was made with it; train the reward model again, or load a whole one"
             )
         return so_far, states
 
@@ -157,10 +155,11 @@ def rollout(
     seen, so_far = states[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
     V_old = scorer.value(seen, so_far, m)
     r = shaped_reward(log_p_old, log_p_ref, m, S, config.beta)
+    if config.whiten_rewards:
+        r = whiten(r, m, shift_mean=False)  # 7: their mean says whether captions are good, so it stays
     A, G = gae(r, V_old, m, config.gamma, config.lam)
-    return Rollout(
-        prefix, ids, m, log_p_old, log_p_ref, S, V_old, whiten(A, m), G, seen, so_far
-    )  # 9: A is whitened after G
+    A = whiten(A, m)  # 9: over the whole rollout, after G
+    return Rollout(prefix, ids, m, log_p_old, log_p_ref, S, V_old, A, G, seen, so_far)
 
 
 def loss(model: VLM, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig) -> tuple[Tensor, Tensor]:
@@ -177,13 +176,11 @@ def loss(model: VLM, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig
 def minibatch_step(
     policy: Adapted, scorer: Scorer, optimizer: torch.optim.Optimizer, part: Rollout, config: PPOConfig
 ) -> Tensor:
-    """One optimizer step on one minibatch, in `config.accumulate` micro-batches; returns the new log-probabilities."""
-    N = (
-        part.m.sum()
-    )  # 14: every micro-batch is divided by the minibatch's tokens, so any split gives the same gradient
+    """One optimizer step on a minibatch, in `config.accumulate` micro-batches; returns the new log-probs."""
+    N = part.m.sum()  # 14: the minibatch's tokens, so that any split into micro-batches has the same gradient
     optimizer.zero_grad()
     log_p = torch.zeros_like(part.m)
-    for rows in torch.arange(len(part.m)).chunk(config.accumulate):
+    for rows in torch.arange(len(part.m)).tensor_split(config.accumulate):
         total, new = loss(policy.model, scorer, part.part(rows), N, config)
         total.backward()
         log_p[rows, : new.shape[1]] = new.detach()
@@ -200,20 +197,21 @@ def fine_tune_with_rl(
     progress: bool = True,
     **changes: float,
 ) -> VLM:
-    """Move a model towards captions that a reward model likes, without leaving what it was; returns a new model.
+    """Move a model towards captions that a reward model likes, near what it was; returns a new model.
 
-    `changes` override fields of `config` ("beta=0.2"). The result's `history` has one row an update: "score" (mean
-    standardised reward), "kl" (nats a caption from the reference), "clip_fraction", "approximate_kl",
+    `changes` override fields of `config` ("beta=0.2"). The result's `history` has one row an update: "score"
+    (mean standardised reward), "kl" (nats a caption from the reference), "clip_fraction", "approximate_kl",
     "explained_variance" and "words". Warns when the reward model does no better than chance on held-out labels.
-    Raises ValueError for a reward that is not finite, before any update is made with it. Source: {cite}`schulman2017ppo`,
-    {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
+    Raises ValueError for a reward that is not finite, before any update is made with it.
+    Source: {cite}`schulman2017ppo`, {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
     """
     config = replace(config or PPOConfig(), **changes)
-    if reward_model.interval[0] <= 0.5:
+    low, high = reward_model.interval
+    if low <= 0.5:
         warnings.warn(
-            f"these labels carry no measurable preference: the reward model ranks {reward_model.accuracy:.0%} of "
-            f"{reward_model.pairs} held-out pairs right (95 % interval {reward_model.interval[0]:.0%} to "
-            f"{reward_model.interval[1]:.0%}), and chance is 50%. PPO will follow it all the same.",
+            "these labels carry no measurable preference: the reward model ranks "
+            f"{reward_model.accuracy:.0%} of {reward_model.pairs} held-out pairs right (95 % interval "
+            f"{low:.0%} to {high:.0%}), and chance is 50%. PPO will follow it all the same.",
             stacklevel=2,
         )
     rng, generator = np.random.default_rng(seed), torch.Generator(model.device).manual_seed(seed)
@@ -221,30 +219,25 @@ def fine_tune_with_rl(
     history: list[dict[str, float]] = []
     with one_thread():
         scorer = Scorer(reward_model, model, sample_scenes(2 * config.batch, rng), config, generator)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": policy.parameters(), "lr": config.lr},
-                {"params": scorer.value_head.parameters(), "lr": config.value_lr},
-            ],
-            eps=1e-5,
-            weight_decay=0.0,
-        )  # 15
+        groups = [
+            {"params": policy.parameters(), "lr": config.lr},
+            {"params": scorer.value_head.parameters(), "lr": config.value_lr},
+        ]
+        optimizer = torch.optim.AdamW(groups, eps=1e-5, weight_decay=0.0)  # 15
         decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.updates)
         for _ in tqdm(range(config.updates), desc="PPO", disable=not progress):
             batch = rollout(policy, scorer, sample_scenes(config.batch, rng), generator, config)
             steps = []
             for _ in range(config.epochs):
-                for rows in torch.randperm(config.batch, generator=generator, device=model.device).chunk(
-                    config.minibatches
-                ):
+                order = torch.randperm(config.batch, generator=generator, device=model.device)
+                for rows in order.tensor_split(config.minibatches):  # 14: always this many steps
                     part = batch.part(rows)
                     log_p = minibatch_step(policy, scorer, optimizer, part, config)
-                    steps.append(
-                        [
-                            approximate_kl(log_p, part.log_p_old, part.m).item(),
-                            clip_fraction(log_p, part.log_p_old, part.m, config.eps).item(),
-                        ]
+                    moved = (
+                        approximate_kl(log_p, part.log_p_old, part.m),
+                        clip_fraction(log_p, part.log_p_old, part.m, config.eps),
                     )
+                    steps.append([x.item() for x in moved])
             decay.step()
             approximate, clipped = np.mean(steps, 0)
             history.append(

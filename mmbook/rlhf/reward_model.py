@@ -1,4 +1,4 @@
-"""The reward model: a frozen vision-language model, a head on its states, and a head that checks words against the picture."""
+"""The reward model: a frozen vision-language model, a head on its states, and one that looks at the picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mmbook.equations import preference_loss
 from mmbook.evaluate.intervals import wilson
 from mmbook.models.heads import MatchHead, ScalarHead
+from mmbook.models.threads import one_thread
 from mmbook.models.vlm import VLM, Prefix
-from mmbook.training import one_thread
 from mmbook.world import Scene
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ class RewardConfig:
 
 
 class RewardModel(nn.Module):
-    """r(x, y): picture and caption to one number, the sum of a score for each word.
+    """r(x, y): picture and caption to one number, made of a score for each word.
 
-    `accuracy` is the share of held-out pairs that cross-validation ranks right, `interval` its 95 % Wilson interval,
-    `looks` whether the match head is used, `contradictions` the share of labels that another label contradicts.
+    `accuracy` is the share of `pairs` held-out pairs that cross-validation ranks right, `interval` its 95 %
+    Wilson interval, `looks` whether words are checked against the picture, `contradictions` the share of labels
+    that another label contradicts.
     """
 
     def __init__(self, trunk: VLM, looks: bool, seed: int) -> None:
@@ -51,12 +52,13 @@ class RewardModel(nn.Module):
         self.language = ScalarHead(trunk.width, generator)
         self.match = MatchHead(trunk.width, generator) if looks else None
         self.accuracy, self.interval, self.pairs, self.contradictions = float("nan"), (0.0, 1.0), 0, 0.0
+        self.to(trunk.device).eval()
 
     def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
-        """The reward (B, T + 1) of each response if it stopped after 0, 1, ..., T tokens; constant after its end.
+        """The reward (B, T + 1) of responses that stopped after 0, 1, ..., T tokens; constant after their end.
 
-        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a word that was
-        said before earns nothing.
+        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a word
+        that was said before earns nothing.
         """
         if self.match is None:
             total = (self.language(states[:, 1:]) * mask).cumsum(1) / mask.cumsum(1)
@@ -83,7 +85,7 @@ class RewardModel(nn.Module):
 
 
 def _parts(prefix: Prefix) -> tuple[Tensor, Tensor]:
-    """The picture's embeddings (B, I, D) and which of them are real (B, I); rows may have different numbers of parts."""
+    """The picture's embeddings (B, I, D) and which are real (B, I); rows may have different numbers of parts."""
     columns = prefix.picture.any(0)
     return prefix.embeds[:, columns], prefix.picture[:, columns]
 
@@ -140,15 +142,23 @@ def fit(
 
 
 def cross_validate(
-    trunk: VLM, features: _Features, n: int, looks: bool, config: RewardConfig, seed: int
+    trunk: VLM, features: _Features, scenes: Sequence[Scene], looks: bool, config: RewardConfig, seed: int
 ) -> tuple[float, int]:
-    """Mean held-out preference loss and the number of held-out pairs ranked right, over `config.folds` folds."""
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
+    """Mean held-out preference loss and the number of held-out pairs ranked right, over `config.folds` folds.
+
+    `scenes` has the scene of each pair; all pairs of a scene are held out together, so a pair that was judged
+    twice is never in both parts.
+    """
+    number = {scene: i for i, scene in enumerate(dict.fromkeys(scenes))}
+    scene_of = torch.tensor([number[scene] for scene in scenes])
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(number)))
+    pairs = order.argsort()[scene_of].argsort(stable=True)
     loss, right = 0.0, 0
-    for held in order.chunk(config.folds):
-        kept = order[~torch.isin(order, held)]
-        R_c, R_r = features.rewards(fit(trunk, features, kept, looks, config, seed), held)
-        loss += preference_loss(R_c, R_r).item() * len(held) / n
+    for fold in order.tensor_split(min(config.folds, len(number))):
+        out = torch.isin(scene_of[pairs], fold)
+        held = pairs[out]
+        R_c, R_r = features.rewards(fit(trunk, features, pairs[~out], looks, config, seed), held)
+        loss += preference_loss(R_c, R_r).item() * len(held) / len(scenes)
         right += int((R_c > R_r).sum())
     return loss, right
 
@@ -156,31 +166,38 @@ def cross_validate(
 def train_reward_model(
     feedback: Feedback, seed: int = 0, config: RewardConfig | None = None, shuffle_pictures: bool = False
 ) -> RewardModel:
-    """Fit a reward model to a feedback log; whether it checks words against the picture is chosen by cross-validation.
+    """Fit a reward model to a feedback log; cross-validation decides whether it looks at the picture.
 
     `shuffle_pictures` gives every pair another pair's picture: the control that shows whether seeing mattered.
-    Raises ValueError when there are too few usable pairs.
+    Raises ValueError when there are too few usable pairs, or only one scene, or no model.
     """
     config = config or RewardConfig()
     pairs = [(scene, chosen, rejected) for scene, chosen, rejected, _ in feedback.pairs()]
+    scenes = [scene for scene, _, _ in pairs]
     if len(pairs) < config.minimum:
         raise ValueError(
             f"{feedback.path}: {len(pairs)} usable pairs (ties and skips do not count), at least "
             f"{config.minimum} are needed and 50 are better; label some more"
         )
-    trunk, n = feedback.model, len(pairs)
-    pictures = [scene for scene, _, _ in pairs]
+    if len(set(scenes)) < 2:
+        raise ValueError(
+            f"{feedback.path}: all {len(pairs)} usable pairs are of one scene; expected two or more scenes, so "
+            "that some can be held out; label more pictures"
+        )
+    if feedback.model is None:
+        raise ValueError(
+            f"{feedback.path}: expected feedback with the model that its reward model is built on, got none; "
+            "read the log with Feedback.from_log(path, model=load_pretrained_model())"
+        )
+    trunk, n, pictures = feedback.model, len(pairs), list(scenes)
     if shuffle_pictures:
-        pictures = [
-            pictures[i]
-            for i in np.roll(np.random.default_rng(seed).permutation(n), 1)[
-                np.argsort(np.random.default_rng(seed).permutation(n))
-            ]
-        ]
+        order = np.random.default_rng(seed).permutation(n)
+        for here, there in zip(order, np.roll(order, 1), strict=True):
+            pictures[here] = scenes[there]
     with one_thread():
         features = _Features(trunk, pairs, pictures)
         choices = [config.looks] if config.looks is not None else [False, True]
-        tried = {looks: cross_validate(trunk, features, n, looks, config, seed) for looks in choices}
+        tried = {looks: cross_validate(trunk, features, scenes, looks, config, seed) for looks in choices}
         looks = min(choices, key=lambda k: tried[k][0])
         model = fit(trunk, features, torch.arange(n), looks, config, seed)
     model.accuracy, model.interval, model.pairs = tried[looks][1] / n, wilson(tried[looks][1], n), n

@@ -1,5 +1,5 @@
-"""The training loop shared by all models."""
+"""The training loop shared by all models, and the recipe of the tiny one."""
 
-from mmbook.training.loop import Schedule, one_thread, train
+from mmbook.training.loop import Schedule, train
 
-__all__ = ["Schedule", "one_thread", "train"]
+__all__ = ["Schedule", "train"]

@@ -6,9 +6,7 @@ and was resumed takes exactly the steps of an uninterrupted one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+
+from mmbook.models.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,6 @@ class Schedule:
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         return self.lr * (self.steps - step) / max(1, self.steps - self.warmup)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one CPU thread unless OMP_NUM_THREADS says otherwise: tiny models lose time on several."""
-    before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def train(

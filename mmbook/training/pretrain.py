@@ -18,8 +18,9 @@ from torch import Tensor
 from transformers.utils import logging
 
 from mmbook.models.build import PROMPT, build_tiny
+from mmbook.models.threads import one_thread
 from mmbook.models.vlm import VLM
-from mmbook.training import Schedule, one_thread, train
+from mmbook.training import Schedule, train
 from mmbook.world import (
     HELD_OUT_ARTWORK,
     KINDS,

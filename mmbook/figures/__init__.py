@@ -1,0 +1,59 @@
+"""The figures of the book: each takes data and never runs a model.
+
+`python -m mmbook figure <name> [<path>]` writes those that need no data; in a chapter each shows itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmbook.figures.loop import ALT as _LOOP_ALT
+from mmbook.figures.loop import loop
+from mmbook.figures.pictures import before_after, scenes, wrong_words
+from mmbook.figures.plots import history, scores, styles, words
+from mmbook.figures.style import INK, POLICY, REFERENCE, REWARD, TRUTH, Drawing
+
+FIGURES: dict[str, Callable[..., Drawing | str]] = {
+    "loop": loop,
+    "before-after": before_after,
+    "scenes": scenes,
+    "styles": styles,
+    "history": history,
+    "scores": scores,
+    "words": words,
+}
+
+__all__ = [
+    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "before_after", "history",
+    "loop", "save", "scenes", "scores", "styles", "words", "wrong_words",
+]  # fmt: skip
+
+
+def alt(figure: Drawing | str) -> str:
+    """The alt text of a figure: what it shows, in words and numbers."""
+    return _LOOP_ALT if isinstance(figure, str) else figure.alt
+
+
+def save(name: str, path: str | Path, *data: Any, **named: Any) -> Path:
+    """Draw the figure `name` from its data into an .svg or .png file; the same data give the same bytes.
+
+    Raises ValueError for a name or file ending that does not exist, or when data are missing.
+    """
+    path = Path(path)
+    if name not in FIGURES:
+        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, got {name!r}")
+    signature = inspect.signature(FIGURES[name])
+    try:
+        signature.bind(*data, **named)
+    except TypeError as error:
+        raise ValueError(f"figure {name!r} is drawn from data, {name}{signature}: {error}") from None
+    figure = FIGURES[name](*data, **named)
+    kind = "svg" if isinstance(figure, str) else figure.kind
+    if path.suffix != f".{kind}":
+        raise ValueError(f"path: the figure {name!r} is written as .{kind}, got {path.name!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(figure.encode() if isinstance(figure, str) else figure.data())
+    return path
