@@ -74,8 +74,13 @@ def train_tower(
 
 def quarters(model: VLM, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """The tower's logits for each quarter: kinds (B, 4, 33) and size (B, 4)."""
-    tower = model.module.model.vision_tower
-    return tower.quarter_head(tower(pictures).last_hidden_state)
+    return model.module.model.vision_tower.quarter_head(tower_tokens(model, pictures))
+
+
+def tower_tokens(model: VLM, pictures: Tensor) -> Tensor:
+    """The tower's tokens (B, 16, D) of the parts of pictures; a stock ViT's class token is left out."""
+    tokens = model.module.model.vision_tower(pictures).last_hidden_state
+    return tokens[:, -model.module.config.image_seq_length :]
 
 
 def train_captions(
@@ -94,7 +99,7 @@ def train_captions(
         scenes = sample_scenes(BATCH, rng)
         ids, mask = model.tokens(careless_captions(scenes, rng))
         with torch.no_grad():
-            seen = model.module.model.vision_tower(pixels(scenes)).last_hidden_state
+            seen = tower_tokens(model, pixels(scenes))
         picture = model.module.model.multi_modal_projector(seen)
         words = embed(torch.cat([prompt.expand(BATCH, -1), ids], 1))
         embeds = torch.cat([embed(start).expand(BATCH, -1, -1), picture, words], 1)
@@ -134,6 +139,7 @@ def pretrain(seed: int = 0, folder: Path | None = None, tower: str = "stem", pro
     """Both stages from nothing; checkpoints in `folder` let an interrupted run go on."""
     module, processor = build_tiny(seed, tower)
     model = VLM(module, processor, PROMPT)
+    folder = folder and folder / f"{tower}-{seed}"  # another seed or tower never goes on from this one
     train_tower(model, seed, folder, progress)
     train_captions(model, seed, folder, progress)
     return model
