@@ -1,4 +1,4 @@
-"""PPO-RLHF on a model that sees: sample captions, score them, shape the reward, estimate advantages, take steps.
+"""PPO-RLHF on a model that sees: sample captions, score them, shape rewards, estimate advantages, take steps.
 
 The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ class Scorer:
     """The reward model as PPO uses it: standardised on captions of the reference, and read by the critic.
 
     The critic starts from the reward model (19): the value of a half-said caption is what the reward model
-    would give it if it stopped there, plus a linear head on the same states that learns what is still to come.
+    would give it if it stopped there, plus a linear head on the same states that learns what is to come.
     """
 
     def __init__(
@@ -129,8 +130,8 @@ class Scorer:
             bad = int((~finite).nonzero()[0])
             caption = self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]
             raise ValueError(
-                f"reward: expected finite numbers, got {so_far[bad, -1].item()} for {caption!r}, so no update "
-                "was made with it; train the reward model again, or load a whole one"
+                f"reward: expected finite numbers, got {so_far[bad, -1].item()} for {caption!r}, so no "
+                "update was made with it; train the reward model again"
             )
         return so_far, states
 
@@ -195,13 +196,13 @@ def fine_tune_with_rl(
     seed: int = 0,
     config: PPOConfig | None = None,
     progress: bool = True,
-    **changes: float,
+    **changes: Any,
 ) -> VLM:
     """Move a model towards captions that a reward model likes, near what it was; returns a new model.
 
     `changes` override fields of `config` ("beta=0.2"). The result's `history` has one row an update: "score"
     (mean standardised reward), "kl" (nats a caption from the reference), "clip_fraction", "approximate_kl",
-    "explained_variance" and "words". Warns when the reward model does no better than chance on held-out labels.
+    "explained_variance" and "words". Warns when the reward model is no better than chance on held-out labels.
     Raises ValueError for a reward that is not finite, before any update is made with it.
     Source: {cite}`schulman2017ppo`, {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
     """

@@ -1,4 +1,4 @@
-"""The reward model: a frozen vision-language model, a head on its states, and one that looks at the picture."""
+"""The reward model: a frozen vision-language model, a head on its states, one that sees the picture."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Pair = tuple[Scene, str, str]  # scene, chosen caption, rejected caption
 class RewardConfig:
     """How a reward model is fitted; `looks` is decided by cross-validation when it is None."""
 
-    epochs: int = 60
+    epochs: int = 50
     batch: int = 25  # pairs a step
     lr: float = 3e-3
     weight_decay: float = 1.0  # of the match head
     centre: float = 0.1  # weight c of the centring term
-    folds: int = 5
+    folds: int = 4
     looks: bool | None = None  # whether words are checked against the picture
     minimum: int = 10  # fewest usable pairs
 
@@ -41,8 +41,8 @@ class RewardModel(nn.Module):
     """r(x, y): picture and caption to one number, made of a score for each word.
 
     `accuracy` is the share of `pairs` held-out pairs that cross-validation ranks right, `interval` its 95 %
-    Wilson interval, `looks` whether words are checked against the picture, `contradictions` the share of labels
-    that another label contradicts.
+    Wilson interval, `looks` whether words are checked against the picture, `contradictions` the share of
+    labels that another label contradicts.
     """
 
     def __init__(self, trunk: VLM, looks: bool, seed: int) -> None:
@@ -55,10 +55,10 @@ class RewardModel(nn.Module):
         self.to(trunk.device).eval()
 
     def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
-        """The reward (B, T + 1) of responses that stopped after 0, 1, ..., T tokens; constant after their end.
+        """The reward (B, T + 1) of responses that stop after 0, 1, ..., T tokens; constant after their end.
 
-        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a word
-        that was said before earns nothing.
+        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a
+        word that was said before earns nothing.
         """
         if self.match is None:
             total = (self.language(states[:, 1:]) * mask).cumsum(1) / mask.cumsum(1)
@@ -85,7 +85,7 @@ class RewardModel(nn.Module):
 
 
 def _parts(prefix: Prefix) -> tuple[Tensor, Tensor]:
-    """The picture's embeddings (B, I, D) and which are real (B, I); rows may have different numbers of parts."""
+    """The picture's embeddings (B, I, D) and which are real (B, I); rows may differ in how many."""
     columns = prefix.picture.any(0)
     return prefix.embeds[:, columns], prefix.picture[:, columns]
 
@@ -109,11 +109,11 @@ class _Features:
 
     def rewards(self, model: RewardModel, rows: Tensor) -> tuple[Tensor, Tensor]:
         """R of the chosen and of the rejected caption for some pairs."""
-        R_c, R_r = (
-            model.so_far(self.prefix[rows], ids[rows], mask[rows], states[rows])[:, -1]
-            for ids, mask, states in self.both
-        )
-        return R_c, R_r
+        prefix, R = self.prefix[rows], []
+        for ids, mask, states in self.both:
+            T = int(mask[rows].sum(1).max())
+            R.append(model.so_far(prefix, ids[rows, :T], mask[rows, :T], states[rows, : T + 1])[:, -1])
+        return R[0], R[1]
 
 
 def fit(
@@ -168,7 +168,7 @@ def train_reward_model(
 ) -> RewardModel:
     """Fit a reward model to a feedback log; cross-validation decides whether it looks at the picture.
 
-    `shuffle_pictures` gives every pair another pair's picture: the control that shows whether seeing mattered.
+    `shuffle_pictures` gives every pair another pair's picture: the control that shows if seeing mattered.
     Raises ValueError when there are too few usable pairs, or only one scene, or no model.
     """
     config = config or RewardConfig()
@@ -181,8 +181,8 @@ def train_reward_model(
         )
     if len(set(scenes)) < 2:
         raise ValueError(
-            f"{feedback.path}: all {len(pairs)} usable pairs are of one scene; expected two or more scenes, so "
-            "that some can be held out; label more pictures"
+            f"{feedback.path}: all {len(pairs)} usable pairs are of one scene; expected two or more scenes, "
+            "so that some can be held out; label more pictures"
         )
     if feedback.model is None:
         raise ValueError(
