@@ -1,6 +1,7 @@
-"""Measurements: what captions say and how sure one can be of it."""
+"""Measurements: what captions say, how sure one can be of it, and how much of a gain is mere sharpening."""
 
 from mmbook.evaluate.captions import captions
 from mmbook.evaluate.intervals import wilson
+from mmbook.evaluate.sharpening import matched_temperature, sequence_entropy, sharpening_rows
 
-__all__ = ["captions", "wilson"]
+__all__ = ["captions", "matched_temperature", "sequence_entropy", "sharpening_rows", "wilson"]

@@ -31,7 +31,8 @@ class RewardConfig:
     batch: int = 25  # pairs a step
     lr: float = 3e-3
     weight_decay: float = 1.0  # of the match head
-    centre: float = 0.1  # weight c of the centring term
+    centre: float = 0.01  # weight c of the centring term
+    match_centre: float = 0.1  # the same where words are matched: it settles how much a wrong word costs
     folds: int = 4
     looks: bool | None = None  # whether words are checked against the picture
     minimum: int = 10  # fewest usable pairs
@@ -133,7 +134,7 @@ def fit(
     for _ in range(config.epochs):
         for part in rows[torch.randperm(len(rows), generator=generator)].split(config.batch):
             R_c, R_r = features.rewards(model, part)
-            loss = preference_loss(R_c, R_r, c=config.centre)
+            loss = preference_loss(R_c, R_r, c=config.match_centre if looks else config.centre)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -198,7 +199,7 @@ def train_reward_model(
         features = _Features(trunk, pairs, pictures)
         choices = [config.looks] if config.looks is not None else [False, True]
         tried = {looks: cross_validate(trunk, features, scenes, looks, config, seed) for looks in choices}
-        looks = min(choices, key=lambda k: tried[k][0])
+        looks = max(choices, key=lambda k: (tried[k][1], -tried[k][0]))  # most held-out pairs right
         model = fit(trunk, features, torch.arange(n), looks, config, seed)
     model.accuracy, model.interval, model.pairs = tried[looks][1] / n, wilson(tried[looks][1], n), n
     model.contradictions = feedback.contradictions()
