@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmbook.figures.loop import ALT as _LOOP_ALT
-from mmbook.figures.loop import loop
+from mmbook.figures.diagrams import ALT, loop
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.style import INK, POLICY, REFERENCE, REWARD, TRUTH, Drawing
@@ -34,7 +33,7 @@ __all__ = [
 
 def alt(figure: Drawing | str) -> str:
     """The alt text of a figure: what it shows, in words and numbers."""
-    return _LOOP_ALT if isinstance(figure, str) else figure.alt
+    return ALT if isinstance(figure, str) else figure.alt
 
 
 def save(name: str, path: str | Path, *data: Any, **named: Any) -> Path:

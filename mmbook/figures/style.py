@@ -11,14 +11,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Each colour means one thing in the whole book. All four are dark enough for white text on them and light enough to
-# stand out from a dark page; they differ for readers with any of the three colour deficiencies.
+# Each colour means one thing in the whole book. White text is readable on all four, they stand out from a
+# dark page, and they differ for readers with any of the three colour deficiencies.
 POLICY, REFERENCE, REWARD, TRUTH = "#0b6fb3", "#6b6f76", "#b55a0a", "#17794a"
 INK = "#7b7b7b"  # text and axes: equally readable on a white and on a dark page
 WIDTH = 5.0  # inches; narrow, so that text is still readable when a phone shrinks it
 DPI = 200  # of pictures
 
-_RC = {
+_RC: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -38,7 +38,7 @@ _RC = {
 
 
 class Drawing(Figure):
-    """A matplotlib figure that shows itself in a notebook, without pyplot, at its own size and with its alt text."""
+    """A matplotlib figure that shows itself in a notebook, without pyplot, at its own size."""
 
     kind = "svg"  # "png" for a figure with pictures in it
     alt = ""
