@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,9 +32,10 @@ class Adapted:
         ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._peft = get_peft_model(
-                module, LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
-            )
+            config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
+            with warnings.catch_warnings():  # peft asks transformers by a name that is on its way out
+                warnings.simplefilter("ignore", FutureWarning)
+                self._peft = get_peft_model(module, config)
 
     def parameters(self) -> list[nn.Parameter]:
         """The adapters' weights."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from mmbook.equations import (
     approximate_kl,
@@ -33,6 +32,7 @@ from mmbook.equations import (
 from mmbook.models import VLM, Adapted, Prefix, ScalarHead, decode
 from mmbook.models.threads import one_thread
 from mmbook.rlhf.reward_model import RewardModel
+from mmbook.training.progress import bar
 from mmbook.world import SceneBatch, sample_scenes
 
 
@@ -226,7 +226,7 @@ def fine_tune_with_rl(
         ]
         optimizer = torch.optim.AdamW(groups, eps=1e-5, weight_decay=0.0)  # 15
         decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.updates)
-        for _ in tqdm(range(config.updates), desc="PPO", disable=not progress):
+        for _ in bar(range(config.updates), "PPO", progress):
             batch = rollout(policy, scorer, sample_scenes(config.batch, rng), generator, config)
             steps = []
             for _ in range(config.epochs):

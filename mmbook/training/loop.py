@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from mmbook.models.threads import one_thread
+from mmbook.training.progress import bar
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,9 @@ def train(
     losses: list[float] = []
     if folder is not None and (folder / f"{name}.pt").exists():
         losses = _load(module, optimizer, schedule, folder, name)
-    bar = tqdm(
-        range(len(losses), schedule.steps),
-        desc=name,
-        initial=len(losses),
-        total=schedule.steps,
-        disable=not progress,
-        mininterval=1.0,
-    )
+    steps = bar(range(len(losses), schedule.steps), name, progress, initial=len(losses), total=schedule.steps)
     with one_thread():
-        for step in bar:
+        for step in steps:
             if stop_at is not None and step >= stop_at:
                 break
             for group in optimizer.param_groups:
@@ -82,7 +75,7 @@ def train(
             optimizer.step()
             losses.append(loss.item())
             if step % 20 == 0:
-                bar.set_postfix(loss=f"{losses[-1]:.3f}")
+                steps.set_postfix(loss=f"{losses[-1]:.3f}")
             if folder is not None and ((step + 1) % every == 0 or step + 1 == schedule.steps):
                 _save(module, optimizer, schedule, losses, folder, name)
     return losses
