@@ -96,11 +96,22 @@ def number_text(spec: str, folder: Path | None = None) -> tuple[str, Number]:
         raise NumberError(f"{spec}: {error}; write a Python format such as .2f or .0%") from error
 
 
-def check_number(name: str, measured: float, folder: Path | None = None) -> float:
+def check_number(
+    name: str, measured: float, folder: Path | None = None, compare: bool = True
+) -> float:
     """Return `measured` if it agrees with the committed number `name`; raises NumberError otherwise.
 
-    Outside a source checkout, where there is nothing to compare with, it says so and compares nothing.
+    Outside a source checkout, where there is nothing to compare with, it says so and compares nothing; nor
+    does it with `compare=False` (a reader's own labels). With MMBOOK_RECORD, a file, it notes the measurement
+    there instead: so a benchmark writes the committed results by running the chapter.
     """
+    measured = float(measured)
+    if os.environ.get("MMBOOK_RECORD"):
+        with Path(os.environ["MMBOOK_RECORD"]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([name, measured]) + "\n")
+        return measured
+    if not compare:
+        return measured
     folder = folder or results_folder()
     if folder is None:
         print(f"{name}: measured {measured:.4g}; the committed results are not here, so nothing is compared")

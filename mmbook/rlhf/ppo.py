@@ -40,7 +40,7 @@ from mmbook.world import SceneBatch, sample_scenes
 class PPOConfig:
     """What one run does; the symbols are those of the equations."""
 
-    updates: int = 14
+    updates: int = 16
     batch: int = 128  # captions sampled for an update
     epochs: int = 2  # passes over them
     minibatches: int = 4  # optimizer steps in a pass

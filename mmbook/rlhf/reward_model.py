@@ -52,6 +52,9 @@ class RewardModel(nn.Module):
         self.trunk, self.looks = trunk, looks
         self.language = ScalarHead(trunk.width, generator)
         self.match = MatchHead(trunk.width, generator) if looks else None
+        words = trunk.module.get_input_embeddings().num_embeddings
+        self.register_buffer("neutral", torch.zeros(words))
+        self.register_buffer("judged", torch.ones(words, dtype=torch.bool))
         self.accuracy, self.interval, self.pairs, self.contradictions = float("nan"), (0.0, 1.0), 0, 0.0
         self.to(trunk.device).eval()
 
@@ -66,7 +69,7 @@ class RewardModel(nn.Module):
         else:
             again = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(-1)
             fit = self.match(self.trunk.module.get_input_embeddings()(ids), *_parts(prefix))
-            total = (fit * mask * ~again).cumsum(1)
+            total = ((fit - self.neutral[ids]) * self.judged[ids] * mask * ~again).cumsum(1)
         return torch.cat([torch.zeros_like(total[:, :1]), total], 1)
 
     def forward(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> Tensor:
@@ -83,6 +86,29 @@ class RewardModel(nn.Module):
                     self(self.trunk.prefix(scenes[i : i + 256]), *self.trunk.tokens(captions[i : i + 256]))
                 )
         return torch.cat(parts)
+
+    @torch.no_grad()
+    def settle(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> None:
+        """Let a word that fits every picture alike, and one that nobody has judged, say nothing.
+
+        A comparison of two captions leaves open what the words in both are worth. Each judged word is centred
+        between its best and its worst fit to the pictures in `prefix`; all others earn nothing.
+        """
+        if self.match is None:
+            return
+        words = ids[mask.bool()].unique()
+        embeds = self.trunk.module.get_input_embeddings()(words).expand(len(prefix), -1, -1)
+        fit = self.match(embeds, *_parts(prefix))
+        self.neutral[words] = (fit.amax(0) + fit.amin(0)) / 2
+        self.judged.zero_()[words] = True
+
+    @torch.no_grad()
+    def explain(self, scene: Scene, caption: str) -> list[tuple[str, float]]:
+        """Each word of a caption with what it adds to the reward; the last one is the end token."""
+        prefix, (ids, mask) = self.trunk.prefix([scene]), self.trunk.tokens([caption])
+        so_far = self.so_far(prefix, ids, mask, self.trunk.states(prefix, ids))[0]
+        words = [self.trunk.tokenizer.decode([token]) for token in ids[0]]
+        return list(zip(words, so_far.diff().tolist(), strict=True))
 
 
 def _parts(prefix: Prefix) -> tuple[Tensor, Tensor]:
@@ -139,6 +165,10 @@ def fit(
             loss.backward()
             optimizer.step()
             decay.step()
+    (ids_c, mask_c, _), (ids_r, mask_r, _) = features.both
+    model.settle(
+        features.prefix[rows], torch.cat([ids_c[rows], ids_r[rows]]), torch.cat([mask_c[rows], mask_r[rows]])
+    )
     return model.requires_grad_(False)
 
 
