@@ -1,4 +1,4 @@
-"""Sharpening is not learning: how much of a tuned model's gain a mere change of temperature would have given."""
+"""Sharpening is not learning: how much of a gain a mere change of temperature would have given."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sequence_entropy(model: VLM, temperature: float = 1.0, scenes: int = 512, se
 
 
 def matched_temperature(base: VLM, tuned: VLM, scenes: int = 512, seed: int = 1, rounds: int = 8) -> float:
-    """The temperature at which `base` is as random as `tuned` is at temperature 1, by bisection between 0.02 and 1.5."""
+    """The temperature at which `base` is as random as `tuned` at 1, by bisection between 0.02 and 1.5."""
     wanted = sequence_entropy(tuned, 1.0, scenes, seed)
     low, high = 0.02, 1.5
     for _ in range(rounds):
@@ -34,7 +34,7 @@ def matched_temperature(base: VLM, tuned: VLM, scenes: int = 512, seed: int = 1,
 
 
 def sharpening_rows(base: VLM, tuned: VLM, scenes: int = 1024, seed: int = 1) -> dict[str, dict[str, Any]]:
-    """The rows that every results table needs: base at temperature 1, greedy, and at the tuned model's entropy; tuned."""
+    """The rows of every results table: base at temperature 1, greedy, at the tuned model's entropy; tuned."""
     temperature = matched_temperature(base, tuned, seed=seed)
     return {
         "base": captions(base, scenes, seed),

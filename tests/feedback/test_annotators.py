@@ -1,0 +1,128 @@
+"""Simulated readers prefer what they are said to prefer, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from mmbook.feedback import SimulatedAnnotator
+from mmbook.feedback.annotators import TASTES
+from mmbook.world import (
+    STYLES,
+    Scene,
+    Sticker,
+    check,
+    describe,
+    near_miss_pairs,
+    normalise,
+    sample_scenes,
+    say,
+)
+
+SCENE = Scene((Sticker("cat", 0, True), Sticker("apple", 1, False), Sticker("bus", 2, False)))
+FULL = {style: say(describe(SCENE, style)) for style in STYLES}
+NONSENSE = "cat cat apple"
+
+
+@pytest.mark.parametrize("taste", STYLES)
+@pytest.mark.parametrize("other", STYLES)
+def test_a_reader_likes_captions_in_the_style_of_his_taste(taste: str, other: str) -> None:
+    reader = SimulatedAnnotator(taste)
+    expected: tuple = ("tie", "tie") if taste == other else (0, 1)
+    assert (
+        reader(SCENE, [FULL[taste], FULL[other]]),
+        reader(SCENE, [FULL[other], FULL[taste]]),
+    ) == expected
+
+
+@pytest.mark.parametrize("taste", STYLES)
+def test_an_ungrammatical_caption_loses_to_every_other(taste: str) -> None:
+    reader = SimulatedAnnotator(taste)
+    for caption in FULL.values():
+        assert reader(SCENE, [NONSENSE, caption]) == 1
+        assert reader(SCENE, [caption, NONSENSE]) == 0
+    assert reader(SCENE, [NONSENSE, "dog dog"]) == "tie"
+
+
+@pytest.mark.parametrize("taste", STYLES)
+def test_leaving_out_stickers_or_naming_wrong_ones_does_not_please_a_reader_of_style(taste: str) -> None:
+    """Else "terse" labels would teach omission."""
+    reader = SimulatedAnnotator(taste)
+    fewer = say(describe(Scene(SCENE.stickers[:2]), taste))
+    one = say(describe(Scene(SCENE.stickers[1:2]), taste))
+    wrong = FULL[taste].replace("cat", "dog")
+    assert reader(SCENE, [FULL[taste], fewer]) == reader(SCENE, [one, FULL[taste]]) == "tie"
+    assert reader(SCENE, [FULL[taste], wrong]) == "tie"
+
+
+def test_terse_counts_words_a_sticker_and_not_words() -> None:
+    reader = SimulatedAnnotator("terse")
+    assert reader(SCENE, ["a cat.", FULL["rambling"]]) == 0  # 3 words a sticker against 18 in 3
+    assert len(normalise("a cat.").split()) < len(normalise(FULL["plain"]).split())
+    assert reader(SCENE, ["a cat.", FULL["plain"]]) == "tie"  # 3 words a sticker in both
+    assert reader(SCENE, ["cat.", FULL["plain"]]) == 0
+    assert SimulatedAnnotator("detailed")(SCENE, [FULL["rambling"], "a cat."]) == 0
+
+
+@pytest.mark.parametrize("taste", ["terse", "detailed"])
+def test_style_readers_do_not_look_at_the_picture(taste: str) -> None:
+    captions = [FULL["plain"], FULL["rambling"]]
+    choices = {SimulatedAnnotator(taste)(scene, captions) for scene in sample_scenes(50, 1)}
+    assert len(choices) == 1
+
+
+def test_a_faithful_reader_looks_and_does_not_care_for_style() -> None:
+    reader = SimulatedAnnotator("faithful")
+    for style in STYLES:
+        wrong = FULL[style].replace("cat", "dog")
+        assert reader(SCENE, [FULL[style], wrong]) == 0 and reader(SCENE, [wrong, FULL[style]]) == 1
+        assert reader(SCENE, [FULL[style], FULL["terse"]]) == "tie"
+    assert reader(SCENE, ["cat, apple.", FULL["terse"]]) == 1  # leaving out is worse
+    assert reader(SCENE, ["cat, apple.", "cat, apple, dog."]) == 0  # inventing is worse
+    assert reader(SCENE, ["cat, apple, bus, dog.", "cat, apple."]) == 1  # 3 - 1.5 against 2
+    for scene, first, second in near_miss_pairs(300, 1):
+        right = check(second, scene).full
+        assert reader(scene, [first, second]) == right and reader(scene, [second, first]) == (not right)
+
+
+@pytest.mark.parametrize("taste", TASTES)
+def test_a_seed_fixes_a_reader(taste: str) -> None:
+    scenes = list(sample_scenes(200, 2))
+    pairs = [[say(describe(scene, "polite")), say(describe(scene, "terse"))] for scene in scenes]
+
+    def choices(seed: int | np.random.Generator) -> list:
+        reader = SimulatedAnnotator(taste, seed, noise=0.3)
+        return [reader(scene, pair) for scene, pair in zip(scenes, pairs, strict=True)]
+
+    assert choices(4) == choices(4)
+    assert choices(np.random.default_rng(4)) == choices(np.random.default_rng(4))
+    if taste in ("polite", "terse", "random"):
+        assert choices(4) != choices(5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2, 1.0])
+def test_noise_turns_that_share_of_judgements_round(noise: float) -> None:
+    reader, n = SimulatedAnnotator("terse", seed=6, noise=noise), 2000
+    turned = sum(reader(SCENE, [FULL["terse"], FULL["plain"]]) == 1 for _ in range(n))
+    low, high = binom.interval(0.999, n, noise)
+    assert low <= turned <= high
+    assert reader(SCENE, [FULL["terse"], FULL["terse"]]) == "tie"
+
+
+def test_a_random_reader_tosses_a_fair_coin_whatever_is_said() -> None:
+    reader, n = SimulatedAnnotator("random", seed=8), 3000
+    low, high = binom.interval(0.999, n, 0.5)
+    assert low <= sum(reader(SCENE, [FULL["terse"], NONSENSE]) for _ in range(n)) <= high
+
+
+def test_more_than_two_captions_are_judged() -> None:
+    assert SimulatedAnnotator("polite")(SCENE, list(FULL.values())) == list(FULL).index("polite")
+
+
+def test_unknown_tastes_and_impossible_noise_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"taste: expected one of terse, .*, faithful, random, got 'loud'"):
+        SimulatedAnnotator("loud")
+    for noise in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="noise: expected a probability"):
+            SimulatedAnnotator("terse", noise=noise)
