@@ -130,8 +130,8 @@ class Scorer:
             bad = int((~finite).nonzero()[0])
             caption = self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]
             raise ValueError(
-                f"reward: expected finite numbers, got {so_far[bad, -1].item()} for {caption!r}, so no "
-                "update was made with it; train the reward model again"
+                f"reward: expected finite numbers, got {so_far[bad][~so_far[bad].isfinite()][0].item()} for "
+                f"{caption!r}, so no update was made with it; train the reward model again"
             )
         return so_far, states
 
