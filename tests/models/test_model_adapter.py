@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from mmbook.equations import log_prob
 from mmbook.models import VLM, Prefix, decode
 from mmbook.models.build import MAX_WORDS
+from mmbook.models.vlm import padding
 from mmbook.training.pretrain import pixels
 from mmbook.world import (
     KINDS,
@@ -134,6 +135,14 @@ def test_padding_on_the_left_changes_nothing(tiny: VLM, scenes, prefix: Prefix) 
     # Control: with the mask forgotten the rubbish is read.
     unmasked = Prefix(wide.embeds, torch.ones_like(wide.mask), wide.picture)
     assert (tiny.logits(tiny.states(unmasked, ids)) - together)[1].abs().max() > 1e-2
+
+
+def test_positions_count_what_is_there() -> None:
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+    extra = padding(mask, 2)
+    assert extra["position_ids"].tolist() == [[0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
+    assert extra["attention_mask"].tolist() == [[0, 0, 1, 1, 1, 1], [1] * 6]
+    assert padding(mask[1:], 2) == {}
 
 
 def test_prefixes_are_sliced_and_repeated_together(prefix: Prefix) -> None:

@@ -53,6 +53,12 @@ def test_written_out_examples(caption: str) -> None:
     assert say(EXAMPLES[caption]) == caption
 
 
+def test_articles_are_those_of_english() -> None:
+    with_an = {"octopus", "owl", "apple", "airplane", "umbrella"}
+    said = {kind: say(Statement("plain", (kind,))) for kind in KINDS}
+    assert said == {kind: f"{'an' if kind in with_an else 'a'} {kind}." for kind in KINDS}
+
+
 def test_there_is_an_example_of_every_style() -> None:
     assert {statement.style for statement in EXAMPLES.values()} == set(STYLES)
 

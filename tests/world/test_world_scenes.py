@@ -60,6 +60,9 @@ def test_everything_is_drawn_as_often_as_it_should_be(batch: SceneBatch) -> None
         assert p_value(batch.kind[there[:, slot], slot], [1 / 32] * 32) > UNLIKELY
     groups = batch.kind[count > 1, 0] // 8 * 4 + batch.kind[count > 1, 1] // 8
     assert p_value(groups, PAIRS) > UNLIKELY
+    three = batch.kind[count == 3]
+    _, order = np.unique(three.argsort(1) @ [9, 3, 1], return_inverse=True)
+    assert p_value(order, [1 / 6] * 6) > UNLIKELY
     for n, choices in ((1, 4), (2, 6), (3, 4)):
         sets = (1 << batch.quarter[count == n, :n]).sum(1)
         _, which = np.unique(sets, return_inverse=True)
