@@ -9,6 +9,6 @@ from tqdm.auto import tqdm
 
 
 def bar(length: range, name: str, shown: bool = True, **more: Any) -> tqdm:
-    """A progress bar over `length` with the time left; silent where MMBOOK_STATIC is set, as on built pages."""
+    """A progress bar over `length` with the time left; silent where MMBOOK_STATIC is set, as on a page."""
     silent = not shown or bool(os.environ.get("MMBOOK_STATIC"))
     return tqdm(length, desc=name, disable=silent, mininterval=0.5, **more)
