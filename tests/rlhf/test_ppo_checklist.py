@@ -413,16 +413,15 @@ def test_row_19_heads_start_small_and_the_critic_starts_from_the_reward_model(ti
     assert torch.cat(heads).std().item() == pytest.approx(1 / (tiny.width + 1) ** 0.5, rel=0.03)
     scorer = ppo.Scorer(reward, tiny, sample_scenes(8, 0), PPOConfig(), draw)
     assert isinstance(scorer.value_head, ScalarHead) and scorer.value_head.bias == 0
-    for weight in scorer.value_head.parameters():
-        weight.data.zero_()
-    batch = ppo.rollout(Adapted(tiny, 2, 0), scorer, sample_scenes(8, 1), draw, PPOConfig())
+    scenes = sample_scenes(4, 1)
+    batch = ppo.rollout(Adapted(tiny, 2, 0), scorer, scenes, draw, PPOConfig())
     for i, n in enumerate(batch.m.sum(1).long().tolist()):
-        for t in range(1, n):  # the value of a half-said caption is the reward of stopping there
-            prefix = reward.trunk.prefix(sample_scenes(8, 1)[i : i + 1])
-            R = reward(prefix, batch.ids[i : i + 1, :t], torch.ones(1, t))
-            assert batch.V_old[i, t].item() == pytest.approx(
-                ((R - scorer.mu) / scorer.sigma).item(), abs=1e-4
-            )
+        prefix = tiny.prefix(scenes[i : i + 1])
+        for t in range(n):  # the reward of stopping before token t, and the head on what was read until then
+            said = batch.ids[i : i + 1, :t]
+            R = reward(prefix, said, torch.ones(1, t)) if t else 0.0
+            V = (R - scorer.mu) / scorer.sigma + scorer.value_head(tiny.states(prefix, said)[:, -1])
+            assert batch.V_old[i, t].item() == pytest.approx(V.item(), abs=1e-4)
 
 
 def test_row_20_the_reward_model_overfits_eight_pairs(tiny):

@@ -10,7 +10,7 @@ from mmbook import collect_human_feedback, fine_tune_with_rl, train_reward_model
 from mmbook.feedback import Feedback, SimulatedAnnotator, make_record
 from mmbook.feedback.items import make_items
 from mmbook.rlhf import RewardConfig, RewardModel, reward_model
-from mmbook.world import near_miss_pairs
+from mmbook.world import KINDS, near_miss_pairs, normalise
 
 QUICK = RewardConfig(epochs=2, looks=False)
 SMALL = {"updates": 1, "batch": 8, "epochs": 1, "minibatches": 1, "rank": 2, "progress": False}
@@ -198,3 +198,16 @@ def test_one_seed_gives_one_reward_model(tiny, items, tmp_path):
     for a, b, c in zip(first.parameters(), again.parameters(), other.parameters(), strict=False):
         assert torch.equal(a, b)
         assert a.shape != c.shape or a.numel() == 1 or not torch.equal(a, c)
+
+
+def test_words_that_nobody_judged_earn_nothing_and_the_parts_add_up(tiny, tmp_path):
+    items = make_items(tiny, 15, seed=2, candidates="near-miss")
+    feedback = labelled(tiny, items, [0] * 15, tmp_path / "a.jsonl")
+    model = train_reward_model(feedback, config=RewardConfig(epochs=2, looks=True))
+    judged = {word for item in items for caption in item["responses"] for word in normalise(caption).split()}
+    scene = feedback.pairs()[0][0]
+    strange, known = next(k for k in KINDS if k not in judged), next(k for k in KINDS if k in judged)
+    worth = dict(model.explain(scene, f"{strange}, {known}."))
+    assert worth[strange] == 0 and worth[known] != 0
+    total = model.score([scene], [f"{strange}, {known}."]).item()
+    assert sum(worth.values()) == pytest.approx(total, abs=1e-5)
