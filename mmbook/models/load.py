@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
@@ -26,15 +27,19 @@ def load_pretrained_model(preset: str | Path | None = None, device: str | torch.
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     preset = preset or ("full" if where.type == "cuda" else "tiny")
-    source = {"tiny": TINY, "full": FULL}.get(str(preset), preset)
+    source = str({"tiny": TINY, "full": FULL}.get(str(preset), preset))
+    if "/" not in source and not Path(source).exists():  # else a slip of the pen waits for the network
+        raise FileNotFoundError(
+            f'no model {source!r}: expected "tiny", "full", a folder, or a hub name as "owner/name"'
+        )
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         processor = AutoProcessor.from_pretrained(source)
         module = AutoModelForImageTextToText.from_pretrained(source, use_safetensors=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise FileNotFoundError(
-            f"no model at {str(source)!r}: expected a folder with config.json and model.safetensors, or the "
+            f"no model at {source!r}: expected a folder with config.json and model.safetensors, or the "
             f"name of a hub checkpoint and a network to fetch it from ({str(error).splitlines()[0]}). "
             'preset="tiny" needs neither.'
         ) from error

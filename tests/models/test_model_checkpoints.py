@@ -67,6 +67,21 @@ def test_a_missing_checkpoint_says_what_to_do(tmp_path: Path, there: bool) -> No
         load_pretrained_model(folder, device="cpu")
 
 
+def test_a_name_that_means_nothing_is_refused_at_once() -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"no model 'tinny': expected \"tiny\", \"full\", a folder, or"
+    ):
+        load_pretrained_model("tinny", device="cpu")
+
+
+def test_weights_that_are_cut_off_say_so(tiny: VLM, tmp_path: Path) -> None:
+    tiny.save(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    with pytest.raises(FileNotFoundError, match=r"no model at .*model.safetensors"):
+        load_pretrained_model(tmp_path, device="cpu")
+
+
 def test_weights_that_are_no_safetensors_are_not_read(tiny: VLM, tmp_path: Path) -> None:
     tiny.save(tmp_path)
     torch.save(tiny.module.state_dict(), tmp_path / "pytorch_model.bin")
