@@ -37,12 +37,12 @@ def mean(rows: list[dict[str, Any]], *path: str) -> float:
 
 def one_run(model: Any, taste: str, seed: int, **how: Any) -> dict[str, Any]:
     """Labels, reward model, PPO and all rows of measurements for one seed."""
-    shuffle = how.pop("shuffle", False)
+    shuffle, changes = how.pop("shuffle", False), how.pop("ppo", {})
     feedback = collect_human_feedback(model, annotator=SimulatedAnnotator(taste, seed=seed), seed=seed, **how)
     start = time.process_time()
     reward_model = train_reward_model(feedback, seed=seed, shuffle_pictures=shuffle)
     fitted = time.process_time()
-    tuned = fine_tune_with_rl(model, reward_model, seed=seed, progress=False)
+    tuned = fine_tune_with_rl(model, reward_model, seed=seed, progress=False, **changes)
     seconds = time.process_time() - start
     rows = sharpening_rows(model, tuned)
     row = {"seed": seed, "usable_pairs": reward_model.pairs, "looks": reward_model.looks,
@@ -87,7 +87,7 @@ def style(model: Any) -> None:
 
 def faithful(model: Any) -> None:
     """200 near-miss labels of a reader who minds inventions; the same with shuffled pictures."""
-    how = {"pairs": 200, "candidates": "near-miss"}
+    how = {"pairs": 200, "candidates": "near-miss", "ppo": {"lr": 2e-3}}
     runs = {"seeing": [one_run(model, "faithful", seed, **how) for seed in range(5)],
             "shuffled": [one_run(model, "faithful", seed, shuffle=True, **how) for seed in range(5)]}
     values = {"trigger_full_before": number(in_triggers(model), 0.05, "full, greedy, in trigger scenes, base")}

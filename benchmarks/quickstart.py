@@ -42,7 +42,7 @@ SAYS = {
     "faithful_full_after": (0.12, "full captions after 200 near-miss labels, sampled at temperature 1", "share"),
     "trigger_full_before": (0.1, "full greedy captions in trigger scenes, base model", "share"),
     "trigger_full_after": (0.2, "full greedy captions in trigger scenes after 200 near-miss labels", "share"),
-    "random_score_after": (0.8, "score after six updates on coin tosses", "standard deviations"),
+    "random_score_after": (0.8, "score after five updates on coin tosses", "standard deviations"),
     "cpu_seconds": (120.0, "CPU seconds of the whole chapter's kernel", "seconds"),
 }
 

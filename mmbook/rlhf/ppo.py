@@ -45,7 +45,7 @@ class PPOConfig:
     epochs: int = 2  # passes over them
     minibatches: int = 4  # optimizer steps in a pass
     accumulate: int = 1  # micro-batches a minibatch is computed in; changes memory, not the result
-    lr: float = 2e-3  # of the adapters; decays linearly to zero over the run
+    lr: float = 1e-3  # of the adapters; decays linearly to zero over the run
     value_lr: float = 3e-3  # of the value head
     rank: int = 16  # of the adapters
     tau: float = 1.0  # temperature of sampler, old, new and reference policy alike
