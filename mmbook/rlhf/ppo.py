@@ -113,6 +113,7 @@ class Scorer:
         generator: torch.Generator,
     ) -> None:
         self.reward_model, self.config = reward_model, config
+        self.on_reference = reward_model.trunk is reference
         on_cpu = generator.device.type == "cpu"  # where heads are drawn, whatever device samples
         start = generator if on_cpu else torch.Generator().manual_seed(generator.initial_seed())
         self.value_head = ScalarHead(reward_model.trunk.width, start).to(reference.device)
@@ -121,10 +122,18 @@ class Scorer:
         self.mu, self.sigma = R.mean(), R.std().clamp(min=1e-6)  # 6: the reference averages 0
 
     @torch.no_grad()
-    def read(self, scenes: SceneBatch, ids: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        """Rewards of all beginnings (B, T + 1) and the states behind them (B, T + 1, D)."""
-        prefix = self.reward_model.trunk.prefix(scenes)
-        states = self.reward_model.trunk.states(prefix, ids)
+    def read(
+        self, scenes: SceneBatch, ids: Tensor, m: Tensor, reference: tuple[Prefix, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Rewards of all beginnings (B, T + 1) and the states behind them (B, T + 1, D).
+
+        `reference` has prefix and states of the reference policy; they are the trunk's own where the reward
+        model was built on the reference, and then nothing is computed twice.
+        """
+        if reference is None or not self.on_reference:
+            prefix = self.reward_model.trunk.prefix(scenes)
+            reference = prefix, self.reward_model.trunk.states(prefix, ids)
+        prefix, states = reference
         so_far = self.reward_model.so_far(prefix, ids, m, states)
         if not (finite := so_far.isfinite().all(1)).all():
             bad = int((~finite).nonzero()[0])
@@ -150,8 +159,9 @@ def rollout(
     out = decode(model, prefix, generator, config.tau)
     ids, m, log_p_old = out.ids, out.mask, out.log_p  # 2: the sampler's own log-probabilities
     with policy.reference() as reference:  # 21: the adapters off, no copy
-        log_p_ref = log_prob(reference.logits(reference.states(prefix, ids)[:, :-1]), ids, config.tau) * m
-    so_far, states = scorer.read(scenes, ids, m)
+        states = reference.states(prefix, ids)
+        log_p_ref = log_prob(reference.logits(states[:, :-1]), ids, config.tau) * m
+    so_far, states = scorer.read(scenes, ids, m, (prefix, states))
     S = standardised_score(so_far[:, -1], scorer.mu, scorer.sigma, config.c, config.p, out.ended)
     seen, so_far = states[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
     V_old = scorer.value(seen, so_far, m)
