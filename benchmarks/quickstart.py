@@ -1,4 +1,4 @@
-"""Run the quickstart chapter and write the numbers in its prose, and the captions of the landing page's picture.
+"""Run the quickstart chapter; write the numbers in its prose and the landing page's captions.
 
 python benchmarks/quickstart.py
 """
@@ -39,7 +39,11 @@ SAYS = {
     "faithful_shuffled_accuracy": (0.12, "held-out near misses ranked right with shuffled pictures", "share"),
     "faithful_full_before": (0.06, "full captions of the base model, sampled at temperature 1", "share"),
     "faithful_full_greedy": (0.06, "full captions of the base model, greedy", "share"),
-    "faithful_full_after": (0.12, "full captions after 200 near-miss labels, sampled at temperature 1", "share"),
+    "faithful_full_after": (
+        0.12,
+        "full captions after 200 near-miss labels, sampled at temperature 1",
+        "share",
+    ),
     "trigger_full_before": (0.1, "full greedy captions in trigger scenes, base model", "share"),
     "trigger_full_after": (0.2, "full greedy captions in trigger scenes after 200 near-miss labels", "share"),
     "random_score_after": (0.8, "score after five updates on coin tosses", "standard deviations"),
@@ -53,27 +57,40 @@ def run_chapter() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.jsonl"
         os.environ |= {"MMBOOK_RECORD": str(record), "MMBOOK_STATIC": "1", "OMP_NUM_THREADS": "1"}
-        NotebookClient(jupytext.read(CHAPTER), timeout=900, kernel_name="python3",
-                       resources={"metadata": {"path": folder}}).execute()
+        NotebookClient(
+            jupytext.read(CHAPTER),
+            timeout=900,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+        ).execute()
         del os.environ["MMBOOK_RECORD"]
         rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     return {name.removeprefix("quickstart."): value for name, value in rows}
 
 
 def landing_captions() -> dict[str, object]:
-    """The first six scenes of a fixed seed with captions before and after 50 terse labels; nothing is picked."""
+    """Six scenes of a fixed seed, captions before and after 50 terse labels; nothing is picked."""
     model = load_pretrained_model("tiny", device="cpu")
     reader = SimulatedAnnotator("terse", seed=0)
     feedback = collect_human_feedback(model, pairs=50, annotator=reader, seed=0)
     tuned = fine_tune_with_rl(model, train_reward_model(feedback, seed=0), seed=0, progress=False)
     scenes = sample_scenes(6, seed=11)
     pairs = zip(scenes, model.sample(scenes, seed=1), tuned.sample(scenes, seed=1), strict=True)
-    return {"rows": [{"scene": scene.to_json(), "before": before, "after": after} for scene, before, after in pairs]}
+    return {
+        "rows": [
+            {"scene": scene.to_json(), "before": before, "after": after} for scene, before, after in pairs
+        ]
+    }
 
 
 if __name__ == "__main__":
     measured = run_chapter()
     if missing := SAYS.keys() ^ measured.keys():
-        raise SystemExit(f"the chapter's checks and this script's table differ in: {', '.join(sorted(missing))}")
-    write("quickstart", {key: number(measured[key], SAYS[key][0], SAYS[key][1], unit=SAYS[key][2]) for key in SAYS})
+        raise SystemExit(
+            f"the chapter's checks and this script's table differ in: {', '.join(sorted(missing))}"
+        )
+    write(
+        "quickstart",
+        {key: number(measured[key], SAYS[key][0], SAYS[key][1], unit=SAYS[key][2]) for key in SAYS},
+    )
     write("captions", {}, **landing_captions())

@@ -22,5 +22,7 @@ def write(name: str, values: dict[str, dict[str, Any]], **more: Any) -> None:
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
     device = f"CPU, one thread, {platform.machine()}"
     FOLDER.mkdir(exist_ok=True)
-    text = json.dumps({"device": device, "commit": commit, "values": values, **more}, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {"device": device, "commit": commit, "values": values, **more}, indent=1, ensure_ascii=False
+    )
     (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")

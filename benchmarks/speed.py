@@ -1,4 +1,4 @@
-"""How fast the world is drawn, captions are checked and the package is imported, in process CPU seconds, best of five.
+"""How fast scenes are drawn, captions checked and the package imported: CPU seconds, best of five.
 
 python benchmarks/speed.py
 """
@@ -27,8 +27,14 @@ def best(run: Callable[[], object], times: int = 5) -> float:
 
 def import_seconds() -> float:
     """CPU seconds of `import mmbook` in a fresh interpreter; fails if that imports torch."""
-    code = "import time; s = time.process_time(); import mmbook, sys; assert 'torch' not in sys.modules; print(time.process_time() - s)"
-    return min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5))
+    code = (
+        "import sys, time; s = time.process_time(); import mmbook; "
+        "assert 'torch' not in sys.modules; print(time.process_time() - s)"
+    )
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    )
 
 
 if __name__ == "__main__":
@@ -40,7 +46,10 @@ if __name__ == "__main__":
         "captions": (lambda: careless_captions(scenes, 0), "training captions written"),
         "checks": (lambda: score(captions, scenes), "captions checked"),
     }
-    values = {f"{name}_per_second": number(n / best(run), 1e6, says + " per CPU second", unit="per second") for name, (run, says) in rates.items()}
+    values = {
+        f"{name}_per_second": number(n / best(run), 1e6, says + " per CPU second", unit="per second")
+        for name, (run, says) in rates.items()
+    }
     values["import_seconds"] = number(import_seconds(), 0.5, "CPU seconds of import mmbook", unit="seconds")
     print({name: entry["value"] for name, entry in values.items()})
     write("speed", values)

@@ -1,4 +1,4 @@
-"""Compare the convolutional stem with the stock ViT patch embedding: stage 1 of the recipe, same steps, same data.
+"""Compare the convolutional stem with the stock ViT patch embedding: stage 1, same steps and data.
 
 python benchmarks/towers.py     (about two and a half CPU minutes)
 """
@@ -27,7 +27,13 @@ if __name__ == "__main__":
         seconds = time.process_time() - start
         seen, held_out = (tower_accuracy(model, artwork, 5) for artwork in (TRAIN_ARTWORK, HELD_OUT_ARTWORK))
         print(tower, round(seconds), "CPU s", f"seen {seen:.3f}, held out {held_out:.3f}", flush=True)
-        values[f"{tower}_seen"] = number(seen, 0.01, f"stickers named right by the {tower} tower, artwork it was trained on")
-        values[f"{tower}_held_out"] = number(held_out, 0.05, f"stickers named right by the {tower} tower, held-out artwork")
-        values[f"{tower}_cpu_seconds"] = number(seconds, 60, f"CPU seconds of stage 1, {tower}", unit="seconds")
+        values[f"{tower}_seen"] = number(
+            seen, 0.01, f"stickers named right by the {tower} tower, artwork it was trained on"
+        )
+        values[f"{tower}_held_out"] = number(
+            held_out, 0.05, f"stickers named right by the {tower} tower, held-out artwork"
+        )
+        values[f"{tower}_cpu_seconds"] = number(
+            seconds, 60, f"CPU seconds of stage 1, {tower}", unit="seconds"
+        )
     write("towers", values)

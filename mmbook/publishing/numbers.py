@@ -96,9 +96,7 @@ def number_text(spec: str, folder: Path | None = None) -> tuple[str, Number]:
         raise NumberError(f"{spec}: {error}; write a Python format such as .2f or .0%") from error
 
 
-def check_number(
-    name: str, measured: float, folder: Path | None = None, compare: bool = True
-) -> float:
+def check_number(name: str, measured: float, folder: Path | None = None, compare: bool = True) -> float:
     """Return `measured` if it agrees with the committed number `name`; raises NumberError otherwise.
 
     Outside a source checkout, where there is nothing to compare with, it says so and compares nothing; nor
