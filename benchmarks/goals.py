@@ -146,6 +146,11 @@ def faithful(model: Any) -> None:
         values[f"near_miss_{name}"] = number(
             mean(rows, "held_out_near_misses"), 0.06, f"fresh near misses ranked right, {name}"
         )
+        for row in rows:
+            full = row["rows"]["tuned"]["full"]
+            values[f"full_{name}_{row['seed']}"] = number(
+                full, 0.06, f"full after, {name}, seed {row['seed']}", seed=row["seed"]
+            )
         for metric in ("coverage", "claim_precision", "grammatical"):
             values[f"{metric}_{name}"] = number(
                 mean(rows, "rows", "tuned", metric), 0.05, f"{metric} after, {name}"

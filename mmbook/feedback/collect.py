@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import operator
 import os
 import re
@@ -41,7 +42,11 @@ def collect_human_feedback(
     Raises ValueError, TypeError.
     """
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs <= 0:
-        raise ValueError(f"pairs: expected 1 or more, got {pairs!r}")
+        raise ValueError(f"pairs: expected a whole number, 1 or more, got {pairs!r}")
+    if isinstance(round, bool) or not isinstance(round, int) or round < 0:
+        raise ValueError(f"round: expected a whole number, 0 or more, got {round!r}")
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
     if annotator is not None and not callable(annotator):
         raise TypeError(f"annotator: expected a function of (scene, captions), got {annotator!r}")
     seed = whole_seed(seed)

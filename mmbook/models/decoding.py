@@ -33,7 +33,7 @@ def decode(
 
     Rows that have ended leave the batch once they are the majority. Raises ValueError unless `tau` > 0.
     """
-    if tau <= 0:
+    if not greedy and not tau > 0:
         raise ValueError(f"temperature: expected a positive number (or greedy=True), got {tau}")
     end, batch, longest = model.tokenizer.eos_token_id, len(prefix), model.max_words
     ids = torch.full((batch, longest), model.tokenizer.pad_token_id, device=model.device)

@@ -5,6 +5,7 @@ The numbers in the comments are the rows of the checklist in `tests/rlhf/test_pp
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ from mmbook.equations import (
     value_loss,
     whiten,
 )
+from mmbook.feedback.items import whole_seed
 from mmbook.models import VLM, Adapted, Prefix, ScalarHead, decode
 from mmbook.models.threads import one_thread
 from mmbook.rlhf.reward_model import RewardModel
@@ -63,8 +65,14 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         for name in ("updates", "batch", "epochs", "minibatches", "accumulate", "rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise ValueError(f"{name}: expected a whole number, 1 or more, got {value!r}")
+        for name in ("lr", "value_lr", "tau", "eps", "eps_v", "c", "clip_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)!r}")
+        for name in ("beta", "gamma", "lam", "c_v", "c_H", "p"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a number, 0 or more, got {getattr(self, name)!r}")
         if self.minibatches * self.accumulate > self.batch:
             least = f"minibatches * accumulate = {self.minibatches * self.accumulate}"
             raise ValueError(f"batch: expected at least {least}, got {self.batch}")
@@ -212,11 +220,17 @@ def fine_tune_with_rl(
 
     `changes` override fields of `config` ("beta=0.2"). The result's `history` has one row an update: "score"
     (mean standardised reward), "kl" (nats a caption from the reference), "clip_fraction", "approximate_kl",
-    "explained_variance" and "words". Warns when the reward model is no better than chance on held-out labels.
+    "explained_variance" and "words" (tokens a caption); each describes the policy before its update.
+    Warns when the reward model is no better than chance on held-out labels.
     Raises ValueError for a reward that is not finite, before any update is made with it.
     Source: {cite}`schulman2017ppo`, {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
     """
-    config = replace(config or PPOConfig(), **changes)
+    if not isinstance(model, VLM) or not hasattr(reward_model, "so_far"):
+        raise TypeError(
+            "expected fine_tune_with_rl(model, reward_model): a model and what train_reward_model returned, "
+            f"got {type(model).__name__} and {type(reward_model).__name__}"
+        )
+    config, seed = replace(config or PPOConfig(), **changes), whole_seed(seed)
     low, high = reward_model.interval
     if low <= 0.5:
         warnings.warn(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmbook.equations import preference_loss
 from mmbook.evaluate.intervals import wilson
+from mmbook.feedback.items import whole_seed
 from mmbook.models.heads import MatchHead, ScalarHead
 from mmbook.models.threads import one_thread
 from mmbook.models.vlm import VLM, Prefix
@@ -37,12 +38,18 @@ class RewardConfig:
     looks: bool | None = None  # whether words are checked against the picture
     minimum: int = 10  # fewest usable pairs
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 1), ("folds", 2), ("minimum", 2)):
+            if not isinstance(value := getattr(self, name), int) or value < least:
+                raise ValueError(f"{name}: expected a whole number, {least} or more, got {value!r}")
+
 
 class RewardModel(nn.Module):
     """r(x, y): picture and caption to one number, made of a score for each word.
 
     `accuracy` is the share of `pairs` held-out pairs that cross-validation ranks right, `interval` its 95 %
-    Wilson interval, `looks` whether words are checked against the picture, `contradictions` the share of
+    Wilson interval (both of the better of two heads, so a little optimistic for few labels),
+    `looks` whether words are checked against the picture, `contradictions` the share of
     labels that another label contradicts.
     """
 
@@ -104,7 +111,10 @@ class RewardModel(nn.Module):
 
     @torch.no_grad()
     def explain(self, scene: Scene, caption: str) -> list[tuple[str, float]]:
-        """Each word of a caption with what it adds to the reward; the last one is the end token."""
+        """Each word of a caption with what it adds to the reward, the end token last.
+
+        Where style is a mean over words, a word adds what moves the mean at its place.
+        """
         prefix, (ids, mask) = self.trunk.prefix([scene]), self.trunk.tokens([caption])
         so_far = self.so_far(prefix, ids, mask, self.trunk.states(prefix, ids))[0]
         words = [self.trunk.tokenizer.decode([token]) for token in ids[0]]
@@ -202,7 +212,11 @@ def train_reward_model(
     `shuffle_pictures` gives every pair another pair's picture: the control that shows if seeing mattered.
     Raises ValueError when there are too few usable pairs, or only one scene, or no model.
     """
-    config = config or RewardConfig()
+    if not hasattr(feedback, "pairs"):
+        raise TypeError(
+            f"feedback: expected what collect_human_feedback or Feedback.from_log returned, got {feedback!r}"
+        )
+    config, seed = config or RewardConfig(), whole_seed(seed)
     pairs = [(scene, chosen, rejected) for scene, chosen, rejected, _ in feedback.pairs()]
     scenes = [scene for scene, _, _ in pairs]
     if len(pairs) < config.minimum:
