@@ -79,9 +79,10 @@ def test_the_landing_page_has_what_a_newcomer_looks_for():
     cards = re.findall(r"\{grid-item-card\} (.+)", ways)
     assert cards == ["RLHF in an evening", "The documents in order", "Everything"]
     assert ways.count("Not yet written:") == 3 and len(re.findall(r"\d+ minutes", ways)) >= 6
-    assert len(re.findall(r"\{number\}`quickstart\.\w+", text)) >= 5
+    assert len(re.findall(r"\{number\}`(?:quickstart|faithful)\.\w+", text)) >= 5
     prose = re.sub(r"\{number\}`[^`]+`|^:.*$", "", sections(text)["What a few clicks change"], flags=re.M)
-    assert re.findall(r"\d+(?:\.\d+)?", prose) == ["50"], "a result must be read from a run"
+    given = {"50", "200"}  # how many labels the readers gave
+    assert set(re.findall(r"\d+(?:\.\d+)?", prose)) <= given, "a result must be read from a run"
 
 
 # From the documents to the book

@@ -117,7 +117,7 @@ def test_seeds_are_ints_or_generators(speaker):
 @pytest.mark.parametrize(
     "wrong, error, message",
     [
-        ({"pairs": 0}, ValueError, "pairs: expected 1 or more, got 0"),
+        ({"pairs": 0}, ValueError, "pairs: expected a whole number, 1 or more, got 0"),
         ({"pairs": -3}, ValueError, "got -3"),
         ({"pairs": 2.5}, ValueError, "got 2.5"),
         ({"annotator": "terse"}, TypeError, "annotator: expected a function"),

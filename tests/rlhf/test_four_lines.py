@@ -56,10 +56,19 @@ def test_one_seed_gives_one_model():
 @pytest.mark.parametrize(
     "changes, says",
     [
-        ({"batch": 0}, "batch: expected 1 or more, got 0"),
+        ({"beta": float("nan")}, "beta: expected a number, 0 or more, got nan"),
+        ({"lr": -1.0}, "lr: expected a positive number, got -1.0"),
+        ({"batch": 0}, "batch: expected a whole number, 1 or more, got 0"),
         ({"batch": 3}, "minibatches [*] accumulate = 4, got 3"),
     ],
 )
 def test_impossible_settings_are_named(tiny, reward, changes, says):
     with pytest.raises(ValueError, match=says):
         fine_tune_with_rl(tiny, reward, **changes)
+
+
+def test_swapped_arguments_and_paths_are_named(tiny):
+    with pytest.raises(TypeError, match=r"fine_tune_with_rl\(model, reward_model\)"):
+        mmbook.fine_tune_with_rl("reward model", tiny)
+    with pytest.raises(TypeError, match=r"Feedback\.from_log"):
+        mmbook.train_reward_model("labels.jsonl")
