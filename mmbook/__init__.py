@@ -22,7 +22,7 @@ _HOME = {
     "train_reward_model": "rlhf",
     "fine_tune_with_rl": "rlhf",
 }
-_ROOMS = ("equations", "evaluate", "feedback", "figures", "models", "rlhf", "world")
+_ROOMS = ("equations", "evaluate", "exercises", "feedback", "figures", "models", "rl", "rlhf", "world")
 
 __all__ = ["__version__", *_HOME, *_ROOMS]
 

@@ -32,7 +32,7 @@ def exercise(name: str) -> Callable[[Checker], Checker]:
 
 
 def check(name: str, *answer: Any) -> None:
-    """Print that an answer is right; raises Mistake, which says what is wrong, or KeyError for no such exercise."""
+    """Print that an answer is right; raises Mistake, or KeyError for no such exercise."""
     for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
         import_module(f"{__name__}.{path.stem}")
     if name not in EXERCISES:

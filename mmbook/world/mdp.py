@@ -62,7 +62,7 @@ class MDP:
     def step(
         self, s: np.ndarray, a: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draw the next states, rewards and whether the episode ended, each (N,), for states and actions (N,)."""
+        """Draw next states, rewards and whether the episode ended, each (N,), for states and actions (N,)."""
         states, cumulated = self._successors
         k = (rng.random(len(s))[:, None] >= cumulated[s, a, :-1]).sum(-1)
         t = states[s, a, k]
@@ -127,11 +127,11 @@ class TableEnv(gymnasium.Env):
 
 
 class BatchEnv(VectorEnv):
-    """A vector environment whose subclasses draw and move all its episodes at once; resets on the next step.
+    """A vector environment whose subclasses move all its episodes at once; resets on the next step.
 
-    Subclasses set `single_observation_space`, `single_action_space` and `max_episode_steps` (0: no limit) before
-    `super().__init__`, and define `begin(rows)`, which starts new episodes there, `act(actions)`, which returns
-    rewards and terminations, and `look()`, the observations.
+    Subclasses set `single_observation_space`, `single_action_space` and `max_episode_steps` (0: no limit)
+    before `super().__init__`, and define `begin(rows)`, which starts new episodes there, `act(actions)`,
+    which returns rewards and terminations, and `look()`, the observations.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012
