@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 
 from mmbook.world.mdp import BatchEnv
-from mmbook.world.scenes import BIG, SIDE, SMALL, SceneBatch, render
+from mmbook.world.scenes import BIG, SIDE, SMALL, Scene, SceneBatch, Sticker, render
 from mmbook.world.stickers import ARTWORK, KINDS, TRAIN_ARTWORK
 
 CROP = SIDE // 2  # pixels: one quarter of a scene
-Reward = Callable[[np.ndarray, str, str], float]  # picture (24, 24, 3), true kind, answered kind
+Reward = Callable[[Scene, str, str], float]  # of the scene, its kind and the kind that was answered
 
 
 def some_kinds(count: int, least: int = 2) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ class StickerClassifierBatch(BatchEnv):
     """Pictures of one sticker, uint8 (N, 24, 24, 3); the action names one of `kinds` kinds, and that ends it.
 
     A contextual bandit: the next picture does not depend on the answer. The reward is 1 for the right kind
-    and 0 for another, or whatever `reward(picture, kind, answer)` says, which may ask a person.
+    and 0 for another, or whatever `reward(scene, kind, answer)` says, which may ask a person.
     """
 
     attainable = 1.0
@@ -59,6 +59,7 @@ class StickerClassifierBatch(BatchEnv):
         self.single_action_space = gymnasium.spaces.Discrete(kinds)
         super().__init__(num_envs)
         self.answer = np.zeros(num_envs, np.int64)  # the right action
+        self.scenes = SceneBatch.of([Scene((Sticker(self.kinds[0], 0, big=True),))]).repeat(num_envs)
         self.seen = np.zeros((num_envs, CROP, CROP, 3), np.uint8)
 
     def begin(self, rows: np.ndarray) -> None:
@@ -67,16 +68,17 @@ class StickerClassifierBatch(BatchEnv):
         self.answer[rows] = rng.integers(len(self.kinds), size=n)
         kind = np.full((n, 3), -1)
         kind[:, 0] = [KINDS.index(self.kinds[i]) for i in self.answer[rows]]
-        scenes = place(kind, np.zeros((n, 3), np.int64), rng.random((n, 3)) < 0.5, self.artwork, rng)
-        self.seen[rows] = render(scenes)[:, :CROP, :CROP]
+        new = place(kind, np.zeros((n, 3), np.int64), rng.random((n, 3)) < 0.5, self.artwork, rng)
+        for name, array in vars(self.scenes).items():
+            array[rows] = getattr(new, name)
+        self.seen[rows] = render(new)[:, :CROP, :CROP]
 
     def act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reward the answers; nobody is asked about those that are ignored."""
         reward = (actions == self.answer).astype(float)
         if self.reward is not None:
             for i in np.flatnonzero(~self.done):
-                kinds = self.kinds[self.answer[i]], self.kinds[actions[i]]
-                reward[i] = self.reward(self.seen[i].copy(), *kinds)
+                reward[i] = self.reward(self.scenes[i], self.kinds[self.answer[i]], self.kinds[actions[i]])
         return reward, np.ones(self.num_envs, bool)
 
     def look(self) -> np.ndarray:
@@ -85,7 +87,7 @@ class StickerClassifierBatch(BatchEnv):
 
     def pictures(self) -> np.ndarray:
         """What a person is shown, (N, 240, 240, 3)."""
-        return self.seen.repeat(10, axis=1).repeat(10, axis=2)
+        return render(self.scenes, 10 * SIDE)[:, : 10 * CROP, : 10 * CROP]
 
 
 class OneEnv(gymnasium.Env):

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmbook.world.classifier import CROP, OneEnv, place, some_kinds
 from mmbook.world.mdp import BatchEnv
-from mmbook.world.scenes import SIDE, render
+from mmbook.world.scenes import SIDE, Scene, SceneBatch, Sticker, render
 from mmbook.world.stickers import KINDS, TRAIN_ARTWORK
 
 MOVES = ("up", "down", "left", "right")
@@ -42,6 +42,7 @@ class StickerGazeBatch(BatchEnv):
         self.single_action_space = gymnasium.spaces.Discrete(len(MOVES) + kinds)
         super().__init__(num_envs)
         self.gaze, self.target, self.answer = np.zeros((3, num_envs), np.int64)
+        self.scenes = SceneBatch.of([Scene((Sticker(self.kinds[0], 0, big=True),))]).repeat(num_envs)
         self.scene = np.zeros((num_envs, SIDE, SIDE, 3), np.uint8)
         quarters = np.arange(4).repeat(CROP // 2 * CROP // 2).reshape(2, 2, CROP // 2, CROP // 2)
         layout = quarters.swapaxes(1, 2).reshape(CROP, CROP)
@@ -64,8 +65,10 @@ class StickerGazeBatch(BatchEnv):
         quarter = rng.permuted(np.tile(np.arange(4), (n, 1)), axis=1)[:, :3]
         big = rng.integers(count)
         kind = np.array([KINDS.index(name) for name in self.kinds])[chosen]
-        scenes = place(np.where(absent, -1, kind), quarter, np.arange(3) == big[:, None], self.artwork, rng)
-        self.scene[rows] = render(scenes)
+        new = place(np.where(absent, -1, kind), quarter, np.arange(3) == big[:, None], self.artwork, rng)
+        for name, array in vars(self.scenes).items():
+            array[rows] = getattr(new, name)
+        self.scene[rows] = render(new)
         self.answer[rows], self.target[rows] = chosen[np.arange(n), big], quarter[np.arange(n), big]
         self.gaze[rows] = rng.integers(4, size=n)
 
@@ -87,11 +90,12 @@ class StickerGazeBatch(BatchEnv):
 
     def pictures(self) -> np.ndarray:
         """What a person is shown, (N, 240, 240, 3): the whole scene, pale where the gaze is not."""
-        shown = self.scene.astype(float).reshape(-1, 2, CROP, 2, CROP, 3)
+        side = 5 * CROP
+        shown = render(self.scenes, 2 * side).reshape(-1, 2, side, 2, side, 3)
         lit = np.zeros((self.num_envs, 2, 1, 2, 1, 1))
         lit[np.arange(self.num_envs), self.gaze // 2, 0, self.gaze % 2] = 1
         pale = (0.25 + 0.75 * lit) * shown + (1 - lit) * 0.75 * 225
-        return pale.astype(np.uint8).reshape(-1, SIDE, SIDE, 3).repeat(5, axis=1).repeat(5, axis=2)
+        return pale.round().astype(np.uint8).reshape(-1, 2 * side, 2 * side, 3)
 
 
 class StickerGaze(OneEnv):

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import mmbook.world.environments  # noqa: F401
-from mmbook.world import TRAIN_ARTWORK
+from mmbook.world import TRAIN_ARTWORK, Scene, render
 from mmbook.world.classifier import StickerClassifierBatch
 from mmbook.world.scenes import BIG, SMALL
 from mmbook.world.stickers import BACKGROUND, KINDS, tiles
@@ -79,8 +79,9 @@ def test_sizes_places_and_kinds_are_all_drawn() -> None:
 def test_a_person_may_give_the_reward_and_is_asked_once_an_episode() -> None:
     asked = []
 
-    def person(picture: np.ndarray, kind: str, answer: str) -> float:
+    def person(scene: Scene, kind: str, answer: str) -> float:
         asked.append((kind, answer))
+        assert scene.kinds == (kind,)
         return 5.0 if kind == answer else -2.0
 
     envs = StickerClassifierBatch(2, reward=person)
@@ -100,6 +101,7 @@ def test_one_at_a_time_passes_gymnasiums_checks_and_equals_the_batch() -> None:
     first, _ = env.reset(seed=5)
     assert (first == StickerClassifierBatch(1).reset(seed=5)[0][0]).all()
     assert env.render().shape == (240, 240, 3)
+    assert (render([env.unwrapped.envs.scenes[0]])[0, :24, :24] == first).all()
     assert env.step(env.unwrapped.envs.answer[0])[1:4] == (1.0, True, False)
 
 

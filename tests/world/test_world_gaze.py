@@ -9,6 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import mmbook.world.environments  # noqa: F401
+from mmbook.world import render
 from mmbook.world.gaze import MOVES, StickerGazeBatch
 from mmbook.world.scenes import BIG, SMALL
 from mmbook.world.stickers import BACKGROUND
@@ -127,8 +128,10 @@ def test_one_at_a_time_passes_gymnasiums_checks_and_equals_the_batch() -> None:
     assert (first == StickerGazeBatch(1).reset(seed=5)[0][0]).all()
     shown = env.render()
     y, x = divmod(int(env.unwrapped.envs.gaze[0]), 2)
-    seen = shown[120 * y : 120 * y + 120 : 5, 120 * x : 120 * x + 120 : 5]
-    assert shown.shape == (240, 240, 3) and (seen == first[:, :, :3]).all()
+    window = (slice(120 * y, 120 * y + 120), slice(120 * x, 120 * x + 120))
+    whole = render(env.unwrapped.envs.scenes, 240)[0]
+    assert shown.shape == (240, 240, 3) and (shown[window] == whole[window]).all()
+    assert (shown != whole).any() and (render(env.unwrapped.envs.scenes)[0] == env.unwrapped.envs.scene).all()
 
 
 def test_settings_that_would_move_the_optimum_are_refused() -> None:
