@@ -77,7 +77,7 @@ class StickerClassifierBatch(BatchEnv):
         """Reward the answers; nobody is asked about those that are ignored."""
         reward = (actions == self.answer).astype(float)
         if self.reward is not None:
-            for i in np.flatnonzero(~self.done):
+            for i in np.flatnonzero(~self.done).tolist():
                 reward[i] = self.reward(self.scenes[i], self.kinds[self.answer[i]], self.kinds[actions[i]])
         return reward, np.ones(self.num_envs, bool)
 
