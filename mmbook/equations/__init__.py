@@ -11,11 +11,25 @@ from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss,
 from .preference import preference_loss, preference_probability
 from .probability import entropy, log_prob
 from .returns import gae, shaped_reward, standardised_score
+from .temporal import (
+    double_q_target,
+    eligibility,
+    epsilon_greedy,
+    expected_sarsa_target,
+    q_learning_target,
+    softmax_policy,
+    step_size,
+    td_error,
+)
 
 __all__ = [
     "approximate_kl",
     "clip_fraction",
+    "double_q_target",
+    "eligibility",
     "entropy",
+    "epsilon_greedy",
+    "expected_sarsa_target",
     "explained_variance",
     "gae",
     "kl_k1",
@@ -28,8 +42,12 @@ __all__ = [
     "policy_loss",
     "preference_loss",
     "preference_probability",
+    "q_learning_target",
     "shaped_reward",
+    "softmax_policy",
     "standardised_score",
+    "step_size",
+    "td_error",
     "total_loss",
     "value_loss",
     "whiten",
