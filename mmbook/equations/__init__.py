@@ -7,6 +7,7 @@ Letters: B batch, T response length, V vocabulary (as an argument: values), K re
 from .averages import masked_mean, whiten
 from .divergence import kl_k1, kl_k2, kl_k3
 from .optimum import kl_objective, kl_regularised_optimum
+from .policy_gradient import group_standardised, leave_one_out, policy_gradient_loss, softmax_policy_gradient
 from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss, total_loss, value_loss
 from .preference import preference_loss, preference_probability
 from .probability import entropy, log_prob
@@ -21,6 +22,7 @@ from .temporal import (
     step_size,
     td_error,
 )
+from .trust_region import fisher_matrix, mean_divergence, natural_step, surrogate
 
 __all__ = [
     "approximate_kl",
@@ -31,22 +33,30 @@ __all__ = [
     "epsilon_greedy",
     "expected_sarsa_target",
     "explained_variance",
+    "fisher_matrix",
     "gae",
+    "group_standardised",
     "kl_k1",
     "kl_k2",
     "kl_k3",
     "kl_objective",
     "kl_regularised_optimum",
+    "leave_one_out",
     "log_prob",
     "masked_mean",
+    "mean_divergence",
+    "natural_step",
+    "policy_gradient_loss",
     "policy_loss",
     "preference_loss",
     "preference_probability",
     "q_learning_target",
     "shaped_reward",
     "softmax_policy",
+    "softmax_policy_gradient",
     "standardised_score",
     "step_size",
+    "surrogate",
     "td_error",
     "total_loss",
     "value_loss",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,19 @@ class Player:
         self.total[ends] = 0
         self.t = np.where(ends | ~m, 0, self.t + 1)
         self.resets = ends
+
+
+def rollouts(
+    player: Player, T: int, gamma: float, steps: int, every: int = 0, callback: Callback | None = None
+) -> Iterator[Rollout]:
+    """Yield rollouts until the player has taken its steps; after each, perhaps ask the callback to go on."""
+    called = 0
+    while player.steps < steps:
+        yield player.collect(T, gamma)
+        if callback and player.steps >= called + every:
+            called = player.steps
+            if callback(player.steps, player.model):
+                return
 
 
 def cut(rows: dict[str, Tensor]) -> dict[str, Tensor]:
