@@ -23,11 +23,13 @@ from .temporal import (
     td_error,
 )
 from .trust_region import fisher_matrix, mean_divergence, natural_step, surrogate
+from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
     "approximate_kl",
     "clip_fraction",
     "double_q_target",
+    "dqn_loss",
     "eligibility",
     "entropy",
     "epsilon_greedy",
@@ -51,7 +53,9 @@ __all__ = [
     "preference_loss",
     "preference_probability",
     "q_learning_target",
+    "sac_policy_loss",
     "shaped_reward",
+    "soft_state_value",
     "softmax_policy",
     "softmax_policy_gradient",
     "standardised_score",
