@@ -46,6 +46,10 @@ class Rollout:
     t: Tensor
     m: Tensor
 
+    def rows(self, index: Any) -> Rollout:
+        """Some of the rows."""
+        return Rollout(**{name: x[index] for name, x in vars(self).items()})
+
 
 class Player:
     """A policy at play in vector environments; keeps its place between calls and counts steps and episodes.
