@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._arguments import Number, check_shapes, widen
+from ._arguments import Number, check_shapes, keep, widen
 from .averages import masked_mean
 
 
@@ -19,7 +19,7 @@ def policy_gradient_loss(
     scalar. Raises ValueError for differing shapes or an empty mask without N. Source: Williams 1992.
     """
     check_shapes(log_p=log_p, A=A, m=m)
-    return masked_mean(-w * A * log_p, m, N)
+    return masked_mean(-w * keep(A, m) * keep(log_p, m), m, N)
 
 
 def softmax_policy_gradient(d: Tensor, pi: Tensor, A: Tensor) -> Tensor:
