@@ -1,15 +1,22 @@
 """Reinforcement learning, one file an algorithm: planning, tables, deep Q-learning, policy gradients."""
 
 from mmbook.rl.a2c import A2CConfig, train_a2c
+from mmbook.rl.monte_carlo import monte_carlo
 from mmbook.rl.networks import ActorCritic, QNetwork
 from mmbook.rl.ppo import PPOConfig, train_ppo
+from mmbook.rl.q_learning import q_learning, q_learning_lists, q_learning_plain
+from mmbook.rl.q_lockstep import q_learning_lockstep
 from mmbook.rl.reinforce import ReinforceConfig, train_reinforce
 from mmbook.rl.rollouts import Player, Rollout, Run, evaluate, play_episodes
+from mmbook.rl.sarsa import sarsa
+from mmbook.rl.td import td
 from mmbook.rl.trpo import TRPOConfig, train_trpo
+from mmbook.rl.walks import Learned, TableConfig
 
 __all__ = [
     "A2CConfig",
     "ActorCritic",
+    "Learned",
     "PPOConfig",
     "Player",
     "QNetwork",
@@ -17,8 +24,16 @@ __all__ = [
     "Rollout",
     "Run",
     "TRPOConfig",
+    "TableConfig",
     "evaluate",
+    "monte_carlo",
     "play_episodes",
+    "q_learning",
+    "q_learning_lists",
+    "q_learning_lockstep",
+    "q_learning_plain",
+    "sarsa",
+    "td",
     "train_a2c",
     "train_ppo",
     "train_reinforce",

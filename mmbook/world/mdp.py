@@ -55,9 +55,13 @@ class MDP:
         order = np.argsort(-self.P, axis=-1, kind="stable")[:, :, : (self.P > 0).sum(-1).max()]
         return order, np.take_along_axis(self.P, order, -1).cumsum(-1)
 
+    @cached_property
+    def _cumulated_first(self) -> np.ndarray:
+        return self.d_0.cumsum() / self.d_0.sum()
+
     def first(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw n first states (n,)."""
-        return rng.choice(len(self.d_0), size=n, p=self.d_0)
+        return self._cumulated_first.searchsorted(rng.random(n), side="right")
 
     def step(
         self, s: np.ndarray, a: np.ndarray, rng: np.random.Generator
