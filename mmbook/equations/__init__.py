@@ -5,13 +5,22 @@ Letters: B batch, T response length, V vocabulary (as an argument: values), K re
 """
 
 from .averages import masked_mean, whiten
+from .bellman import (
+    action_value,
+    bellman_expectation,
+    bellman_optimality,
+    occupancy,
+    policy_value,
+    soft_policy,
+    soft_value,
+)
 from .divergence import kl_k1, kl_k2, kl_k3
 from .optimum import kl_objective, kl_regularised_optimum
 from .policy_gradient import group_standardised, leave_one_out, policy_gradient_loss, softmax_policy_gradient
 from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss, total_loss, value_loss
 from .preference import preference_loss, preference_probability
 from .probability import entropy, log_prob
-from .returns import gae, shaped_reward, standardised_score
+from .returns import discounted_return, gae, shaped_reward, standardised_score
 from .temporal import (
     double_q_target,
     eligibility,
@@ -26,8 +35,12 @@ from .trust_region import fisher_matrix, mean_divergence, natural_step, surrogat
 from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
+    "action_value",
     "approximate_kl",
+    "bellman_expectation",
+    "bellman_optimality",
     "clip_fraction",
+    "discounted_return",
     "double_q_target",
     "dqn_loss",
     "eligibility",
@@ -48,14 +61,18 @@ __all__ = [
     "masked_mean",
     "mean_divergence",
     "natural_step",
+    "occupancy",
     "policy_gradient_loss",
     "policy_loss",
+    "policy_value",
     "preference_loss",
     "preference_probability",
     "q_learning_target",
     "sac_policy_loss",
     "shaped_reward",
+    "soft_policy",
     "soft_state_value",
+    "soft_value",
     "softmax_policy",
     "softmax_policy_gradient",
     "standardised_score",

@@ -59,3 +59,11 @@ def gae(r: Tensor, V: Tensor, m: Tensor, gamma: float, lam: float) -> tuple[Tens
         advantages.append(A_next)
     A = torch.stack(advantages[::-1], dim=1)
     return A, A + V
+
+
+def discounted_return(r: Tensor, m: Tensor, gamma: float) -> Tensor:
+    """Return G (B, T) from each step to the end of its row: rewards r (B, T), each later one discounted more.
+
+    Implements {eq}`eq:return`. The mask is as in `gae`, and so is what is raised; zero where m = 0.
+    """
+    return gae(r, torch.zeros_like(r), m, gamma, 1.0)[1]  # with no guesses, the targets are the returns

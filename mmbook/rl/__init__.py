@@ -1,8 +1,19 @@
 """Reinforcement learning, one file an algorithm: planning, tables, deep Q-learning, policy gradients."""
 
+import mmbook.world.environments  # noqa: F401 - registers them
 from mmbook.rl.a2c import A2CConfig, train_a2c
 from mmbook.rl.monte_carlo import monte_carlo
 from mmbook.rl.networks import ActorCritic, QNetwork
+from mmbook.rl.planning import (
+    Plan,
+    evaluate_policy,
+    greedy,
+    performance,
+    policy_iteration,
+    regret,
+    soft_value_iteration,
+    value_iteration,
+)
 from mmbook.rl.ppo import PPOConfig, train_ppo
 from mmbook.rl.q_learning import q_learning, q_learning_lists, q_learning_plain
 from mmbook.rl.q_lockstep import q_learning_lockstep
@@ -18,6 +29,7 @@ __all__ = [
     "ActorCritic",
     "Learned",
     "PPOConfig",
+    "Plan",
     "Player",
     "QNetwork",
     "ReinforceConfig",
@@ -26,16 +38,23 @@ __all__ = [
     "TRPOConfig",
     "TableConfig",
     "evaluate",
+    "evaluate_policy",
+    "greedy",
     "monte_carlo",
+    "performance",
     "play_episodes",
+    "policy_iteration",
     "q_learning",
     "q_learning_lists",
     "q_learning_lockstep",
     "q_learning_plain",
+    "regret",
     "sarsa",
+    "soft_value_iteration",
     "td",
     "train_a2c",
     "train_ppo",
     "train_reinforce",
     "train_trpo",
+    "value_iteration",
 ]
