@@ -13,6 +13,7 @@ from typing import Any
 from mmbook.figures.diagrams import ALT, loop
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
+from mmbook.figures.rl import bars, binned, curves, value_map
 from mmbook.figures.style import INK, POLICY, REFERENCE, REWARD, TRUTH, Drawing
 
 FIGURES: dict[str, Callable[..., Drawing | str]] = {
@@ -23,11 +24,15 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
     "history": history,
     "scores": scores,
     "words": words,
+    "value-map": value_map,
+    "curves": curves,
+    "bars": bars,
 }
 
 __all__ = [
-    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "before_after", "history",
-    "loop", "save", "scenes", "scores", "styles", "words", "wrong_words",
+    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "bars",
+    "before_after", "binned", "curves", "history", "loop", "save", "scenes", "scores", "styles", "value_map",
+    "words", "wrong_words",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from mmbook import figures
 from mmbook.figures import INK, POLICY, REFERENCE, REWARD, TRUTH
 from mmbook.world import Scene, Sticker, check, describe, normalise, sample_scenes, say
+from mmbook.world.gridworld import gridworld
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = sample_scenes(4, seed=3)
@@ -33,6 +34,7 @@ BEFORE = [
 ]
 AFTER = [", ".join(scene.kinds) + "." for scene in SCENES]
 SHARES = {"terse": 0.1, "plain": 0.3, "rambling": 0.5}
+GRID = gridworld("cliff")
 RUNS = [[{"score": 0.1 * u + s, "kl": 0.3 * u} for u in range(5)] for s in range(3)]
 ROWS = {
     "base": {"full": [0.4, 0.5], "coverage": [0.8, 0.9]},
@@ -55,12 +57,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
         "styles": (SHARES, {"terse": 1.0}),
         "history": tuple(RUNS),
         "scores": (ROWS, ("full", "coverage")),
+        "value-map": (GRID, np.linspace(-0.5, 1, len(GRID.cells)), np.full((len(GRID.cells), 4), 0.25)),
+        "curves": ({"Q-learning": ([1, 2, 3], [[0.1, 0.2, 0.4], [0.2, 0.2, 0.6]])}, "steps", "return"),
+        "bars": ({"Q-learning": [0.4, 0.6], "SARSA": 0.3}, "return per episode"),
         "words": (["a", "cat", "and", "then", "a", "dog", "."], [0.1, 1.0, -0.2, -0.1, 0.0, -0.5, 0.2]),
     }
 
 
 def ending(name: str) -> str:
-    return "png" if name in ("before-after", "scenes") else "svg"
+    return "png" if name in ("before-after", "scenes", "value-map") else "svg"
 
 
 def written(name: str, data: dict[str, tuple], folder: Path) -> bytes:
