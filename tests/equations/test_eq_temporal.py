@@ -109,7 +109,7 @@ def test_maximum_of_estimates_is_too_high() -> None:
 
 
 def test_a_second_table_is_not_too_high() -> None:
-    """Checks id:double-estimator: on average it gives the true value of the action chosen, at most the best."""
+    """Checks id:double-estimator: on average it gives the true value of the action chosen."""
     outcomes, odds = (-1.0, 2.0), ((0.5, 0.5), (0.6, 0.4), (0.9, 0.1))
     q = [math.fsum(p * x for p, x in zip(row, outcomes, strict=True)) for row in odds]
     draws = list(itertools.product(range(2), repeat=3))
