@@ -108,6 +108,8 @@ class Feedback:
         """
         usable = []
         for r in self._log().records:
+            if r["kind"] != "pair":
+                continue
             a, b = r["responses"]
             if r["outcome"] == "label" and normalise(a) != normalise(b):
                 better, worse = (b, a) if r["choice"] else (a, b)

@@ -27,6 +27,7 @@ def make_record(
     annotator: str,
     outcome: str,
     choice: int | None = None,
+    rating: int | None = None,
     side: int = 0,
     ms: int = 0,
     via: str = "call",
@@ -35,7 +36,8 @@ def make_record(
     """The record of one judgement of `item`.
 
     `choice` indexes `item["responses"]`, whatever was shown where; `side` is the index of the response that
-    was shown first (left, or on top); `ms` is the time from showing to judging; `via` is click, key or call.
+    was shown first (left, or on top); `rating`, 1 to 5, judges an item with one response; `ms` is the time
+    from showing to judging; `via` is click, key or call.
     """
     record = {
         "schema": SCHEMA,
@@ -47,7 +49,8 @@ def make_record(
         "side": side,
         "outcome": outcome,
     }
-    return record if choice is None else {**record, "choice": choice}
+    answer = {"choice": choice, "rating": rating}
+    return {**record, **{name: value for name, value in answer.items() if value is not None}}
 
 
 def _whole(value: object) -> bool:
@@ -72,7 +75,7 @@ def _time(value: object) -> bool:
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schema": (lambda v: _whole(v) and v == SCHEMA, f"the number {SCHEMA}"),
     "id": (_text, "a text that is not empty"),
-    "kind": (lambda v: v == "pair", "'pair'"),
+    "kind": (lambda v: v in ("pair", "rating"), "'pair' or 'rating'"),
     "annotator": (_text, "a text that is not empty"),
     "time": (_time, "an ISO 8601 time with its zone"),
     "ms": (_amount, "milliseconds, 0 or more"),
@@ -85,6 +88,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: v is None or _amount(v), "a number, 0 or more, or null"),
     "seed": (lambda v: v is None or _whole(v), "a whole number or null"),
     "round": (_whole, "a whole number"),
+}
+_RATING: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "responses": (lambda v: isinstance(v, list) and [type(r) for r in v] == [str], "one text"),
+    "rating": (lambda v: _whole(v) and 1 <= v <= 5, "a whole number from 1 to 5"),
+    "outcome": (lambda v: v == "label", "'label'"),
 }
 
 
@@ -99,7 +107,8 @@ def validate(record: object) -> list[str]:
     if not isinstance(record, dict):
         return [f"record: expected a JSON object, got {shorten(record)}"]
     wrong = []
-    for field, (right, expected) in _RULES.items():
+    rated = record.get("kind") == "rating"
+    for field, (right, expected) in {**_RULES, **(_RATING if rated else {})}.items():
         if field not in record:
             wrong.append(f"{field}: expected {expected}, but it is missing")
         elif not right(record[field]):
@@ -112,6 +121,8 @@ def validate(record: object) -> list[str]:
         except ValueError as error:
             wrong.append(str(error) if str(error).startswith("scene") else f"scene: {error}")
     choice = record.get("choice")
+    if rated:
+        return wrong
     if record.get("outcome") == "label" and not (_whole(choice) and choice in (0, 1)):
         wrong.append(f"choice: expected 0 or 1, the index of the better response, got {shorten(choice)}")
     if record.get("outcome") in OUTCOMES[1:] and choice is not None:

@@ -12,7 +12,7 @@ WRONG = [
     ("schema", 2, "the number 1"),
     ("schema", True, "the number 1"),
     ("id", "", "not empty"),
-    ("kind", "rating", "'pair'"),
+    ("kind", "ranking", "'pair' or 'rating'"),
     ("annotator", 7, "a text"),
     ("time", "yesterday", "ISO 8601"),
     ("time", "2026-01-01T00:00:00", "with its zone"),
@@ -47,6 +47,22 @@ def test_a_record_has_nothing_wrong_and_survives_json(records):
 def test_a_wrong_field_is_named_with_what_was_expected(records, field, value, expected):
     wrong = validate({**records[0], field: value})
     assert len(wrong) == 1 and wrong[0].startswith(field) and expected in wrong[0] and "got" in wrong[0]
+
+
+def test_a_rating_judges_one_response_from_one_to_five(records):
+    item = {k: records[0][k] for k in ("id", "prompt", "model", "temperature", "seed", "round", "scene")}
+    item |= {"kind": "rating", "responses": ["cat"]}
+    record = make_record(item, annotator="reader", outcome="label", rating=5, via="click")
+    assert validate(record) == [] and "choice" not in record
+    for field, value, expected in (
+        ("rating", 6, "from 1 to 5"),
+        ("rating", True, "from 1 to 5"),
+        ("responses", ["cat", "dog"], "one text"),
+        ("outcome", "tie", "'label'"),
+    ):
+        wrong = validate({**record, field: value})
+        assert len(wrong) == 1 and wrong[0].startswith(field) and expected in wrong[0]
+    assert validate({**records[0], "kind": "rating"}) != []
 
 
 def test_a_missing_field_is_named(records):
