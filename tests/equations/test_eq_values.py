@@ -38,8 +38,8 @@ def test_huber_gradient() -> None:
     assert y.grad is None
 
 
-def test_one_sampled_target_is_right_on_average() -> None:
-    """Checks id:bandit-target: where every step ends, targets are rewards; next values, even NaN, are not read."""
+def test_bandit_target() -> None:
+    """Checks id:bandit-target: where every step ends, targets are rewards; nobody reads next values."""
     r, Q_next = draw(20), torch.full((20, 3), math.nan, dtype=F64)
     assert torch.equal(q_learning_target(r, Q_next, 0.99, torch.ones(20)), r)
 
@@ -68,7 +68,7 @@ def test_soft_values_equal_slow_loops_and_the_policy_loss_is_their_mean() -> Non
 
 
 def test_sac_optimum() -> None:
-    """Checks id:sac-optimum: the loss is least for the softmax of Q / beta, worth beta logsumexp(Q / beta)."""
+    """Checks id:sac-optimum: the loss is least for the softmax of Q / beta, and what it is worth."""
     Q, beta = draw(7, 4).requires_grad_(), 0.3
     best = (Q / beta).log_softmax(-1).detach()
     value = beta * (Q / beta).logsumexp(-1)
