@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmbook.figures.clicks import click_rewards
 from mmbook.figures.diagrams import ALT, loop
+from mmbook.figures.live import explore, frames, watch
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.rl import bars, binned, curves, value_map
@@ -30,9 +32,9 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
 }
 
 __all__ = [
-    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "bars",
-    "before_after", "binned", "curves", "history", "loop", "save", "scenes", "scores", "styles", "value_map",
-    "words", "wrong_words",
+    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "bars", "before_after",
+    "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "save", "scenes", "scores",
+    "styles", "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 

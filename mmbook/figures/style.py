@@ -43,12 +43,12 @@ class Drawing(Figure):
     kind = "svg"  # "png" for a figure with pictures in it
     alt = ""
 
-    def data(self) -> bytes:
-        """The file: the same figure always gives the same bytes."""
-        file = io.BytesIO()
-        nothing = {"Date": None, "Creator": None} if self.kind == "svg" else {"Software": None}
+    def data(self, kind: str = "", dpi: int = DPI) -> bytes:
+        """The file, "svg" or "png": the same figure always gives the same bytes."""
+        file, kind = io.BytesIO(), kind or self.kind
+        nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         with mpl.rc_context(_RC):
-            self.savefig(file, format=self.kind, dpi=DPI, metadata=nothing)
+            self.savefig(file, format=kind, dpi=dpi, metadata=nothing)
         return file.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
