@@ -5,17 +5,15 @@ python benchmarks/cartpole.py --peer-python PEER/bin/python
 
 Every run is a process of its own. About every EVERY steps, always right after an update, the greedy policy
 plays 100 episodes from the same starts in both libraries; that time does not count. The threshold is reached
-at the first such mean of 475 or more; from then on it is played a tenth as often, and a last time, from other
-starts, to see whether the policy keeps it.
-Seed 0 also runs ours with the environments stepped one after another, as the peer steps its own. Finished
-runs stand in --rows and are not repeated while their settings stay the same: remove that file when a learner
-changed.
+at the first such mean of 475 or more. Training goes on for AFTER steps or to the end of its budget, with a
+tenth of the evaluations, and a last one from other starts tells whether the policy has kept it. Seed 0 also
+runs ours with the environments stepped one after another, as the peer steps its own. Finished runs stand in
+--rows and are not repeated: remove that file when a learner or the peer's script has changed.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -35,6 +33,7 @@ from mmbook import rl
 PEER = Path(__file__).parent / "peers" / "sb3_cartpole.py"
 THRESHOLD = 475.0
 EVERY = {"ppo": 1000, "a2c": 4000, "dqn": 1000}
+AFTER = {"ppo": 100_000, "a2c": 40_000, "dqn": 50_000}  # all of PPO's and DQN's budgets
 WHO = {
     "ours": "this book",
     "sb3": "Stable-Baselines3 2.9.2",
@@ -71,34 +70,37 @@ def train(name: str, seed: int, who: str) -> None:
     learn, config, n = learner(name)
     envs = cartpole(n, "sync" if who == "sync" else "vector_entry_point")
     warm_up()
-    start, paused, due = time.process_time(), 0.0, 0
+    start, paused, due, stop = time.process_time(), 0.0, 0, config.steps
 
-    def report(step: int, model: Any, starts: int = 10_000, **more: bool) -> None:
-        nonlocal paused, due
+    def report(step: int, model: Any, starts: int = 10_000, **more: bool) -> bool:
+        nonlocal paused, due, stop
         if step < due and not more:
-            return
+            return step >= stop
         now = time.process_time()
         mean = float(rl.evaluate(model.act, cartpole(100), 100, starts + seed).mean())
         line = {"step": step, "mean": mean, "seconds": round(now - start - paused, 3), **more}
         print(json.dumps(line), flush=True)
+        if mean >= THRESHOLD and not due:
+            stop = step + AFTER[name]
         due = step + 10 * EVERY[name] if due or mean >= THRESHOLD else 0
         paused += time.process_time() - now
+        return step >= stop
 
     run = learn(envs, config, seed, every=EVERY[name], callback=report)
     report(int(run.history[-1]["step"]), run.model, 20_000, last=True)
 
 
 def settings(who: str, name: str) -> str:
-    """What a finished run depends on, as text."""
+    """What a finished run of ours depends on, as text."""
     if who == "sb3":
-        return hashlib.sha256(PEER.read_bytes()).hexdigest()
+        return ""
     _, config, n = learner(name)
     return json.dumps({**asdict(config), "environments": n})
 
 
 def row(who: str, name: str, seed: int, peer_python: str) -> dict[str, Any]:
     """Run one training in a process of its own."""
-    command = [peer_python, str(PEER), name, str(seed), "--every", str(EVERY[name])]
+    command = [peer_python, str(PEER), name, str(seed), str(EVERY[name]), str(AFTER[name])]
     if who != "sb3":
         command = [sys.executable, __file__, "--train", who, name, str(seed)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}

@@ -1,6 +1,6 @@
 """Train one of Stable-Baselines3's learners on CartPole-v1 and print a JSON line an evaluation.
 
-PEER/bin/python benchmarks/peers/sb3_cartpole.py ppo 0 --every 1000
+PEER/bin/python benchmarks/peers/sb3_cartpole.py ppo 0 1000 100000
 
 Settings are those of RL Baselines3 Zoo, hyperparams/{ppo,a2c,dqn}.yml, CartPole-v1 (the DQN's are the ones of
 commit ce95481, the zoo's for Stable-Baselines3 1.x to 2.x). Environments are the library's own default.
@@ -65,12 +65,13 @@ def mean_return(model, episodes: int, seed: int) -> float:
 class Watch(BaseCallback):
     """Print an evaluation about every so many steps, right after an update; its time does not count.
 
-    Once a mean is 475 or more, evaluations are a tenth as frequent.
+    Once a mean is 475 or more, evaluations are a tenth as frequent and training ends so many steps later.
     """
 
-    def __init__(self, every: int, seed: int) -> None:
+    def __init__(self, every: int, after: int, seed: int) -> None:
         super().__init__()
-        self.every, self.seed, self.called, self.paused, self.often = every, seed, 0, 0.0, True
+        self.every, self.after, self.seed = every, after, seed
+        self.called, self.paused, self.stop = 0, 0.0, 0
         self.start = time.process_time()
 
     def _on_rollout_start(self) -> None:
@@ -83,14 +84,14 @@ class Watch(BaseCallback):
         now = time.process_time()
         seconds = now - self.start - self.paused
         mean = mean_return(self.model, 100, seed + self.seed)
-        if mean >= 475 and self.often:
-            self.every, self.often = 10 * self.every, False
+        if mean >= 475 and not self.stop:
+            self.every, self.stop = 10 * self.every, self.num_timesteps + self.after
         line = {"step": self.num_timesteps, "mean": mean, "seconds": round(seconds, 3), **more}
         print(json.dumps(line), flush=True)
         self.paused += time.process_time() - now
 
     def _on_step(self) -> bool:
-        return True
+        return not self.stop or self.num_timesteps < self.stop
 
 
 def warm_up() -> None:
@@ -104,12 +105,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("algorithm", choices=LEARNERS)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--every", type=int, required=True, help="environment steps between evaluations")
+    parser.add_argument("every", type=int, help="environment steps between evaluations")
+    parser.add_argument("after", type=int, help="environment steps of training after 475 is reached")
     args = parser.parse_args()
     torch.set_num_threads(1)
     name = args.algorithm
     warm_up()
-    watch = Watch(args.every, args.seed)
+    watch = Watch(args.every, args.after, args.seed)
     envs = make_vec_env("CartPole-v1", n_envs=ENVS[name], seed=args.seed)
     model = LEARNERS[name]("MlpPolicy", envs, seed=args.seed, device="cpu", **SETTINGS[name])
     model.learn(STEPS[name], callback=watch)
