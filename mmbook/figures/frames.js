@@ -20,15 +20,16 @@
       const slider = inputs[0], calm = matchMedia("(prefers-reduced-motion: reduce)");
       let timer = 0;
       const stop = () => { clearInterval(timer); timer = 0; play.textContent = calm.matches ? "Next" : "Play"; };
-      const next = () => { // after the last picture comes the first, but only when asked
-        if (timer && (Number(slider.value) >= Number(slider.max) || !root.isConnected)) return stop();
-        slider.value = Number(slider.value) >= Number(slider.max) ? 0 : Number(slider.value) + 1;
+      const atEnd = () => Number(slider.value) >= Number(slider.max);
+      const next = () => {
+        slider.value = atEnd() ? 0 : Number(slider.value) + 1; // the film ends, and begins again when asked
         show();
+        if (atEnd() || !root.isConnected) stop();
       };
       play.addEventListener("click", () => {
         if (timer) return stop();
-        next();
         if (!calm.matches) { timer = setInterval(next, 700); play.textContent = "Pause"; }
+        next();
       });
       slider.addEventListener("pointerdown", stop);
       calm.addEventListener("change", stop);
