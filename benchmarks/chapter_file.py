@@ -1,0 +1,32 @@
+"""Execute a chapter and write the numbers that its cells check as the results file that its prose reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import jupytext
+from nbclient import NotebookClient
+from results_file import number, write
+
+BOOK = Path(__file__).parents[1] / "book"
+
+
+def record(chapter: str, says: dict[str, tuple[float, str, str]]) -> None:
+    """Run book/<chapter>.md in an empty folder and write results/<its last name>.json.
+
+    `says` gives tolerance, meaning and unit of each key. Raises SystemExit where the chapter has other keys.
+    """
+    name = chapter.split("/")[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.jsonl"
+        os.environ |= {"MMBOOK_RECORD": str(path), "MMBOOK_STATIC": "1", "OMP_NUM_THREADS": "1"}
+        notebook, place = jupytext.read(BOOK / f"{chapter}.md"), {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    measured = {key.removeprefix(f"{name}."): value for key, value in rows}
+    if differ := says.keys() ^ measured.keys():
+        raise SystemExit(f"the chapter's checks and this table differ in: {', '.join(sorted(differ))}")
+    write(name, {key: number(measured[key], *says[key][:2], unit=says[key][2]) for key in says})
