@@ -20,10 +20,10 @@ _ROUND = np.array([3, 1, 0, 2])  # the move in each quarter that leads round thr
 class StickerGazeBatch(BatchEnv):
     """Two or three stickers, one of them big: find the big one, one quarter at a time, and name its kind.
 
-    The observation, uint8 (N, 24, 24, 4), is the quarter under the gaze and, as fourth channel, a small map
-    of where the gaze is. Actions 0 to 3 move it up, down, left or right for `cost`, also where a border stops
-    it; action 4 + k answers kind k for 1, or 0 when it is wrong, and ends the episode. Truncates after 12
-    steps.
+    The observation, uint8 (N, 24, 24, 4), is the quarter under the gaze and, as fourth channel, a small map:
+    255 where the gaze is, 128 where it has been. Actions 0 to 3 move it up, down, left or right for `cost`,
+    also where a border stops it; action 4 + k answers kind k for 1, or 0 when it is wrong, and ends the
+    episode. Truncates after 12 steps.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class StickerGazeBatch(BatchEnv):
         self.gaze, self.target, self.answer = np.zeros((3, num_envs), np.int64)
         self.scenes = SceneBatch.of([Scene((Sticker(self.kinds[0], 0, big=True),))]).repeat(num_envs)
         self.scene = np.zeros((num_envs, SIDE, SIDE, 3), np.uint8)
-        quarters = np.arange(4).repeat(CROP // 2 * CROP // 2).reshape(2, 2, CROP // 2, CROP // 2)
-        layout = quarters.swapaxes(1, 2).reshape(CROP, CROP)
-        self.map = ((layout == np.arange(4)[:, None, None]) * 255).astype(np.uint8)[..., None]
+        self.been = np.zeros((num_envs, 4), bool)
+        half = np.arange(CROP) // (CROP // 2)
+        self.layout = 2 * half[:, None] + half  # the quarter that each pixel of the map stands for
 
     @property
     def attainable(self) -> float:
         """The best mean return, undiscounted: go round, so that the big sticker is 0, 1, 2 or 3 moves away.
 
-        Every move shows a new quarter and the unseen ones are equally likely, so memory would not help.
+        Every move then shows a new quarter, and the unseen ones are equally likely to hold it.
         """
         return 1 - self.cost * (0 + 1 + 2 + 3) / 4
 
@@ -70,11 +70,12 @@ class StickerGazeBatch(BatchEnv):
             array[rows] = getattr(new, name)
         self.scene[rows] = render(new)
         self.answer[rows], self.target[rows] = chosen[np.arange(n), big], quarter[np.arange(n), big]
-        self.gaze[rows] = rng.integers(4, size=n)
+        self.gaze[rows], self.been[rows] = rng.integers(4, size=n), False
 
     def act(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Move the gaze or judge the answer."""
         ends = actions >= len(MOVES)
+        self.been[np.arange(self.num_envs), self.gaze] = True
         self.gaze = np.where(ends, self.gaze, _TO[self.gaze, np.where(ends, 0, actions)])
         return np.where(ends, actions - len(MOVES) == self.answer, -self.cost), ends
 
@@ -82,7 +83,9 @@ class StickerGazeBatch(BatchEnv):
         """The quarters under the gaze, with the map."""
         quarters = self.scene.reshape(-1, 2, CROP, 2, CROP, 3)
         seen = quarters[np.arange(self.num_envs), self.gaze // 2, :, self.gaze % 2]
-        return np.concatenate([seen, self.map[self.gaze]], axis=-1)
+        level = self.been * np.uint8(128)
+        level[np.arange(self.num_envs), self.gaze] = 255
+        return np.concatenate([seen, level[:, self.layout, None]], axis=-1)
 
     def oracle(self) -> np.ndarray:
         """The best actions (N,) of someone who recognises what lies under the gaze, and no more."""

@@ -96,6 +96,22 @@ def test_no_way_of_moving_or_guessing_is_better_than_attainable() -> None:
     assert exact == pytest.approx(envs.attainable, abs=1e-12)
 
 
+def test_the_map_remembers_where_the_gaze_has_been_in_this_episode() -> None:
+    envs = StickerGazeBatch(4)
+    envs.reset(seed=0)
+    envs.gaze[:] = 0
+    for move, middles in (
+        ("right", [128, 255, 0, 0]),
+        ("down", [128, 128, 0, 255]),
+        ("up", [128, 255, 0, 128]),
+    ):
+        obs = envs.step(np.full(4, MOVES.index(move)))[0]
+        assert (obs[:, [6, 6, 18, 18], [6, 18, 6, 18], 3] == middles).all()
+    envs.step(np.full(4, len(MOVES)))
+    obs = envs.step(np.zeros(4, int))[0]
+    assert set(obs[..., 3].flat) == {0, 255} and ((obs[..., 3] == 255).sum((1, 2)) == 144).all()
+
+
 def test_wrong_answers_earn_nothing_and_end() -> None:
     envs = StickerGazeBatch(3)
     envs.reset(seed=0)
