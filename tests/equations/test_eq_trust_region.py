@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbook.equations import fisher_matrix, mean_divergence, natural_step, surrogate
+from mmbook.equations import (
+    fisher_matrix,
+    mean_divergence,
+    natural_step,
+    softmax_policy_gradient,
+    surrogate,
+)
 
 F64 = torch.float64
 GAMMA = 0.9
@@ -206,3 +212,12 @@ def test_the_natural_gradient_is_the_same_step_in_every_coordinates() -> None:
     torch.testing.assert_close(J @ x_phi, x_theta, rtol=1e-8, atol=1e-10)
     plain = torch.nn.functional.cosine_similarity(J @ g_phi, g_theta, dim=0)
     assert plain < 0.9  # the plain gradient is another direction
+
+
+def test_on_a_table_the_natural_direction_is_the_advantage() -> None:
+    """Checks id:natural-table: the Fisher blocks times the advantages against the gradient of the return."""
+    for seed in range(3):
+        pi = pair(seed, far=0.0)[0]
+        _, d, A = Process(seed).solve(pi)
+        F_A = torch.einsum("sab,sb->sa", fisher_matrix(d, pi), A)
+        torch.testing.assert_close(F_A, softmax_policy_gradient(d, pi, A), rtol=0, atol=1e-10)
