@@ -53,7 +53,7 @@ function render({ model, el }) {
 
   const isOurs = (event) => event.key === "Enter" || !(event.ctrlKey || event.metaKey || event.altKey || ["Escape", "Tab"].includes(event.key));
   const gate = (event) => { // Notebook 7 listens before any listener of ours, but spares what carries this attribute
-    if (root.contains(event.target)) root.toggleAttribute("data-lm-suppress-shortcuts", isOurs(event));
+    if (root.contains(event.target)) event.target.toggleAttribute("data-lm-suppress-shortcuts", isOurs(event));
   };
   root.addEventListener("keydown", (event) => {
     if (!isOurs(event)) return;

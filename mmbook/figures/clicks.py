@@ -86,7 +86,7 @@ class ClickRewards:
             "id": self.item["id"],
             "image": uri,
             "alt": kind,
-            "text": f"The classifier says: {self.answer}.",
+            "text": f"The classifier says: {self.answer}. Right or wrong?",
         }
 
     def _receive(self, widget: _Widget, click: dict[str, Any], _: Any) -> None:
@@ -105,7 +105,7 @@ class ClickRewards:
         shown, text = self._shown(), f"{self.clicks} clicks in {self.path.name}"
         picture, question = img(shown["image"], 240, shown["alt"]), html.escape(shown["text"])
         page = f'{STYLE}<div class="mml mml-clicks">{picture}'
-        page += f'<p class="mml-question">{question} Right or wrong?</p><p>{NO_KERNEL}</p></div>'
+        page += f'<p class="mml-question">{question}</p><p>{NO_KERNEL}</p></div>'
         if not is_live():
             return {"text/html": page, "text/plain": text}
         if self._widget is None:

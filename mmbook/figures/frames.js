@@ -40,7 +40,7 @@
     const ours = (event) => !(event.ctrlKey || event.metaKey || event.altKey || ["Escape", "Tab"].includes(event.key));
     root.addEventListener("keydown", (event) => { if (ours(event)) event.stopPropagation(); });
     window.addEventListener("keydown", (event) => {
-      if (root.contains(event.target)) root.toggleAttribute("data-lm-suppress-shortcuts", ours(event));
+      if (root.contains(event.target)) event.target.toggleAttribute("data-lm-suppress-shortcuts", ours(event));
     }, true);
     root.querySelector(".mml-controls").hidden = false;
     show();

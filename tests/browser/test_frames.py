@@ -175,21 +175,24 @@ def test_in_a_notebook_sliders_recompute_films_move_and_clicks_are_kept(browser,
         outputs = page.locator(".jp-Cell")
         drawing = outputs.nth(0).locator(".mml img")
         expect(drawing).to_have_attribute("alt", "Bars of discount 0.5, slip 0.0: return 0.5")
-        handles = outputs.nth(0).locator(".noUi-handle")
-        handles.nth(0).focus()
-        page.keyboard.press("ArrowRight")
+        outputs.nth(0).locator(".noUi-base").nth(0).click()  # in its middle
         expect(drawing).to_have_attribute("alt", "Bars of discount 0.9, slip 0.0: return 0.9", timeout=15_000)
-        handles.nth(1).focus()
-        page.keyboard.press("ArrowRight")
+        if app == "lab":
+            outputs.nth(0).locator(".noUi-handle").nth(1).focus()
+            page.keyboard.press("ArrowRight")
+        else:  # Notebook 7 keeps the arrow keys from the sliders of ipywidgets
+            track = outputs.nth(0).locator(".noUi-base").nth(1)
+            track.click(position={"x": track.bounding_box()["width"] - 2, "y": 2})
         expect(drawing).to_have_attribute("alt", "Bars of discount 0.9, slip 0.2: return 0.7", timeout=15_000)
         assert server.ask("book.ipynb", "print(json.dumps(calls))") == [[0.5, 0.0], [0.9, 0.0], [0.9, 0.2]]
 
         # A film in an output, moved by keys that are the notebook's elsewhere.
         film, cells = outputs.nth(1), notebook.cells()
-        film.get_by_role("slider").focus()
+        film.get_by_role("slider").click(position={"x": 5, "y": 20})
         before = film.locator("img").get_attribute("src")
         for key in ("ArrowRight", "ArrowDown", "ArrowUp", "x", "b"):
             page.keyboard.press(key)
+            page.wait_for_timeout(100)
         expect(film.locator("output")).to_have_text("1")
         assert film.locator("img").get_attribute("src") != before and notebook.cells() == cells
 
