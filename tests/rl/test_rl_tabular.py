@@ -70,9 +70,9 @@ def soft_best(mdp: MDP) -> np.ndarray:
 
 
 def error(mdp: MDP, learned: Learned, exact: np.ndarray) -> np.ndarray:
-    """Root mean square error of each run (runs,) over the live states, as a share of the values' range."""
+    """Root mean square error of each run (runs,) over the live states, as a share of the largest reward."""
     wrong = (learned.table - exact)[:, live(mdp)].reshape(len(learned.table), -1)
-    return np.sqrt((wrong**2).mean(-1)) / np.ptp(exact[live(mdp)])
+    return np.sqrt((wrong**2).mean(-1)) / np.abs(mdp.R).max()
 
 
 PROCESSES = {
@@ -104,22 +104,22 @@ METHODS = {
     ("process", "method"),
     [
         *(("cliff", method) for method in METHODS),
-        *(
-            (name, method)
-            for name in ("FrozenLake-v1", "CliffWalking-v1")
-            for method in ("q", "sarsa", "td 0")
-        ),
+        *(("FrozenLake-v1", method) for method in METHODS if method[:2] != "mc"),
+        *(("CliffWalking-v1", method) for method in METHODS if method[:2] != "mc"),
     ],
 )
 def test_each_method_converges_to_the_values_of_its_own_policy(process: str, method: str) -> None:
-    """Ten seeds: the worst is within 8 % of the values' range and closing in; another table is not."""
+    """Ten seeds: the worst is within a share of the largest reward, and they close in on their own table.
+
+    CliffWalking pays -100 now and then to a policy that explores, so its targets are the noisiest.
+    """
     mdp, (learn, exact) = PROCESSES[process](), METHODS[method]
     learned = learn(mdp, TableConfig(gamma=GAMMA, steps=40_000, limit=50, snapshots=4))
-    off = error(mdp, learned, exact(mdp))
-    early = error(mdp, Learned(learned.tables[0]), exact(mdp))
-    assert off.max() < 0.08 and off.mean() < 0.85 * early.mean()
-    if method in ("sarsa", "expected sarsa", "mc control"):  # not those of the best policy
-        assert error(mdp, learned, best(mdp)).mean() > 1.5 * off.mean()
+    off, early = (error(mdp, Learned(table), exact(mdp)) for table in (learned.table, learned.tables[0]))
+    assert off.max() < {"cliff": 0.13, "FrozenLake-v1": 0.06, "CliffWalking-v1": 0.15}[process]
+    assert off.mean() < 0.85 * early.mean()
+    if "sarsa" in method or "control" in method:  # not the values of the best policy
+        assert error(mdp, learned, best(mdp)).mean() > 1.3 * off.mean()
 
 
 def test_q_learning_is_exact_where_nothing_is_random() -> None:
