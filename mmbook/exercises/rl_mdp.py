@@ -36,7 +36,7 @@ def returns(answer: Callable[[list[float], float], Any]) -> None:
     got = numbers(answer(list(REWARDS), GAMMA), (4,), "one return for each of the 4 rewards")
     r, t = np.array(REWARDS), np.arange(4)
     ahead = GAMMA ** (t - t[:, None]) * (t >= t[:, None])  # (from, to)
-    G = ahead @ r
+    G, begin = ahead @ r, (GAMMA**t * r)[::-1].cumsum()[::-1]
     compare(
         got,
         G,
@@ -44,9 +44,7 @@ def returns(answer: Callable[[list[float], float], Any]) -> None:
             "every step has the return of the whole episode; count only what is still to come": G[[0] * 4],
             "your return discounts its first reward as well; that one counts in full, as gamma^0": GAMMA * G,
             "your later rewards are not discounted": r[::-1].cumsum()[::-1],
-            "your rewards are discounted from the beginning of the episode, not from the return's own step": (
-                GAMMA**t * r
-            )[::-1].cumsum()[::-1],
+            "your rewards are discounted from the beginning of the episode, not from the return's step": begin,
             "your returns add up the rewards of the past; go through the episode from its end": ahead.T @ r,
             "your returns leave out the reward of their own step": G - r,
         },
@@ -64,7 +62,8 @@ def sweep(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]) ->
     got = numbers(answer(P.copy(), r.copy(), given, gamma), (4,), "one value for each of the 4 states")
     if (given != V).any():
         raise Mistake("your sweep changes the values that it is still reading; write into a new array")
-    Q = r + gamma * P @ V
+    Q, both = r + gamma * P @ V, gamma * (r + P @ V)
+    lucky = r + gamma * np.where(P > 0, V, -np.inf).max(-1)
     compare(
         got,
         Q.max(-1),
@@ -73,12 +72,8 @@ def sweep(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]) ->
             "you take the worst action; rewards are to be maximised": Q.min(-1),
             "your sweep leaves out the reward of the action itself": (gamma * P @ V).max(-1),
             "your sweep does not discount what follows": (r + P @ V).max(-1),
-            "you discount the reward of the action as well; only what follows is one step away": (
-                gamma * (r + P @ V)
-            ).max(-1),
-            "you take the best next state; which state follows is up to P, so average over it": (
-                r + gamma * np.where(P > 0, V, -np.inf).max(-1)
-            ).max(-1),
+            "you discount the reward of the action as well; only what follows is a step away": both.max(-1),
+            "you take the best next state; which one follows is up to P, so average over it": lucky.max(-1),
             "you added V to its backup; the backup replaces it": V + Q.max(-1),
         },
     )
@@ -91,9 +86,7 @@ def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> Non
     got = numbers(answer(p_ref.copy(), R.copy(), beta), (4,), "one probability for each of the 4 captions")
     weights = p_ref * np.exp(R / beta)
     right = weights / weights.sum()
-
-    def share(w: np.ndarray) -> np.ndarray:
-        return w / w.sum()
+    free, low, one = np.exp(R / beta), p_ref * np.exp(R * beta), p_ref * np.exp(R)
 
     compare(
         got,
@@ -101,15 +94,10 @@ def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> Non
         {
             "your weights do not add up to 1; divide by their sum": weights,
             "these are logarithms; return probabilities": np.log(right),
-            "your policy forgets the reference: what it never says should stay unlikely": share(
-                np.exp(R / beta)
-            ),
-            "you multiply by beta; a high price should keep you near the reference, so divide": share(
-                p_ref * np.exp(R * beta)
-            ),
+            "your policy forgets the reference: what it never says should stay unlikely": free / free.sum(),
+            "you multiply by beta; a high price should keep you near the reference, so divide": low
+            / low.sum(),
             "your policy says only the best caption: that is the limit of a price of 0": np.eye(4)[2],
-            "your policy weighs by the rewards' exponentials at price 1; where is beta?": share(
-                p_ref * np.exp(R)
-            ),
+            "your policy weighs by the rewards' exponentials at price 1; where is beta?": one / one.sum(),
         },
     )
