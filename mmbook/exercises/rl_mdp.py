@@ -44,7 +44,7 @@ def returns(answer: Callable[[list[float], float], Any]) -> None:
             "every step has the return of the whole episode; count only what is still to come": G[[0] * 4],
             "your return discounts its first reward as well; that one counts in full, as gamma^0": GAMMA * G,
             "your later rewards are not discounted": r[::-1].cumsum()[::-1],
-            "your rewards are discounted from the beginning of the episode, not from the return's step": begin,
+            "your rewards are discounted from the beginning of the episode, not the return's step": begin,
             "your returns add up the rewards of the past; go through the episode from its end": ahead.T @ r,
             "your returns leave out the reward of their own step": G - r,
         },
