@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmbook.equations import approximate_kl, policy_loss
+from mmbook.equations import approximate_kl, masked_mean, policy_loss
 from mmbook.exercises import Mistake, exercise
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _same(a: Any, b: Tensor) -> bool:
     return torch.allclose(torch.as_tensor(a, dtype=b.dtype), b, rtol=1e-4, atol=1e-6)
+
+
+def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
+    """Raise the message of the wrong number that was given, or one that shows both."""
+    for says, wrong in mistakes.items():
+        if _same(got, wrong):
+            raise Mistake(says)
+    if not _same(got, right):
+        raise Mistake(f"the result is {float(got):.4f} where {float(right):.4f} is right, on a small batch")
 
 
 def _batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -26,39 +36,27 @@ def _batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def clipped_surrogate(answer: Callable[..., Tensor]) -> None:
     """`answer(log_p, log_p_old, A, m, eps)` is the clipped loss, a scalar."""
     log_p, log_p_old, A, m = _batch()
-    log_p.requires_grad_()
-    loss = answer(log_p, log_p_old, A, m, 0.2)
+    loss = answer(log_p.requires_grad_(), log_p_old, A, m, 0.2)
     if not isinstance(loss, Tensor) or loss.dim():
         raise Mistake("the loss should be one number, a tensor without dimensions")
-    right, rho = policy_loss(log_p, log_p_old, A, m, 0.2), (log_p - log_p_old).exp()
-
-    def mean(x: Tensor) -> Tensor:
-        return (x * m).sum() / m.sum()
-
-    free, bounded = A * rho, A * rho.clamp(0.8, 1.2)
-    for wrong, says in {
-        mean(torch.minimum(free, bounded)): "the sign is the other way round: a loss is descended",
-        -mean(torch.maximum(free, bounded)): "of the two terms you keep the better one; keep the worse",
-        -mean(
-            bounded
-        ): "you always clip: where the ratio went the wrong way there is no slope to bring it back",
-        -mean(free): "nothing is clipped: this is the plain surrogate",
-        -mean(torch.minimum(free, A * rho.clamp(max=1.2))): "the clip has no lower end, so an action with a "
-        "negative advantage is pushed down without limit",
-        -mean(
-            torch.minimum(A / rho, A * (1 / rho).clamp(0.8, 1.2))
-        ): "the ratio is upside down: new over old",
-        -torch.minimum(free, bounded).mean(): "padding is counted: average over m = 1 only",
-    }.items():
-        if _same(loss, wrong):
-            raise Mistake(says)
-    if not _same(loss, right):
-        raise Mistake(f"the loss is {float(loss):.4f} where {float(right):.4f} is right, on a small batch")
+    rho = (log_p - log_p_old).exp()
+    free, bounded, half = A * rho, A * rho.clamp(0.8, 1.2), A * rho.clamp(max=1.2)
+    upside = torch.minimum(A / rho, A * (1 / rho).clamp(0.8, 1.2))
+    mistakes = {
+        "the sign is the other way round: a loss is descended": torch.minimum(free, bounded),
+        "of the two terms you keep the better one; keep the worse": -torch.maximum(free, bounded),
+        "you always clip: where the ratio went the wrong way no slope brings it back": -bounded,
+        "nothing is clipped: this is the plain surrogate": -free,
+        "the clip has no lower end: bad actions are pushed down without limit": -torch.minimum(free, half),
+        "the ratio is upside down: new over old": -upside,
+    }
+    wrong = {says: masked_mean(x, m) for says, x in mistakes.items()}
+    wrong["padding is counted: average over m = 1 only"] = -torch.minimum(free, bounded).mean()
+    _compare(loss, policy_loss(log_p, log_p_old, A, m, 0.2), wrong)
     if not loss.requires_grad:
         raise Mistake("no gradient reaches log_p: do not detach the new log-probabilities")
-    z = log_p.detach().clone().requires_grad_()
-    loss = answer(z, z * 1.0, A, m, 0.2)  # the old ones come from the same weights
-    if not (loss.requires_grad and _same(torch.autograd.grad(loss, z)[0], -A * m / m.sum())):
+    loss = answer(log_p, log_p * 1.0, A, m, 0.2)  # the old ones come from the same weights
+    if not (loss.requires_grad and _same(torch.autograd.grad(loss, log_p)[0], -A * m / m.sum())):
         raise Mistake("gradients flow through the old log-probabilities: they are numbers, so detach them")
 
 
@@ -67,13 +65,12 @@ def conjugate_gradient(answer: Callable[..., Tensor]) -> None:
     """`answer(product, b, steps)` solves F x = b for the matrix behind `product`."""
     g = torch.Generator().manual_seed(0)
     M, b = torch.randn(6, 6, generator=g).double(), torch.randn(6, generator=g).double()
-    F, asked = M @ M.T + torch.eye(6).double(), list[Tensor]()
+    F, asked, kept = M @ M.T + torch.eye(6).double(), list[Tensor](), b.clone()
 
     def product(v: Tensor) -> Tensor:
         asked.append(v.clone())
         return F @ v
 
-    kept = b.clone()
     x = answer(product, b, 6)
     if not torch.equal(b, kept):
         raise Mistake("you change b itself: the residual begins as a copy of b")
@@ -81,9 +78,9 @@ def conjugate_gradient(answer: Callable[..., Tensor]) -> None:
         raise Mistake(f"one product a step is enough and needed: 6 steps used {len(asked)} products")
     if torch.allclose(F @ x, -b):
         raise Mistake("the solution has the wrong sign: x grows by alpha times the direction")
-    if not torch.allclose(asked[0] * b.norm(), b * asked[0].norm()):
-        raise Mistake("the first direction should be b, the residual of x = 0")
     first, second = asked[:2]
+    if not torch.allclose(first * b.norm(), b * first.norm()):
+        raise Mistake("the first direction should be b, the residual of x = 0")
     if (first @ second).abs() < 1e-9 * (first @ first):
         raise Mistake("each direction is the bare residual, steepest descent: add a share of the last one")
     if (first @ F @ second).abs() > 1e-6 * (first @ F @ first):
@@ -97,18 +94,12 @@ def kl_from_samples(answer: Callable[..., Tensor]) -> None:
     """`answer(log_p, log_p_old, m)` is the k3 estimate of the divergence from the old to the new policy."""
     log_p, log_p_old, _, m = _batch()
     d = log_p_old - log_p  # what k1 averages: the samples come from the old policy
-    got, right = answer(log_p, log_p_old, m), approximate_kl(log_p, log_p_old, m)
-    for wrong, says in {
-        d: "this is k1, right on average but noisy and at times negative: add rho - 1 to it",
-        -d: "this is the log-ratio with its sign turned: samples come from the old policy",
-        d**2 / 2: "this is k2, whose mean is not the divergence",
-        (
-            d.exp() - 1 - d
-        ): "old and new are exchanged: the samples come from the old policy, so rho is new over old",
-    }.items():
-        if _same(got, (wrong * m).sum() / m.sum()):
-            raise Mistake(says)
-    if _same(got, (torch.expm1(-d) + d).mean()):
-        raise Mistake("padding is counted: average over m = 1 only")
-    if not _same(got, right):
-        raise Mistake(f"the estimate is {float(got):.4f} where {float(right):.4f} is right, on a small batch")
+    mistakes = {
+        "this is k1, right on average but noisy and at times negative: add rho - 1 to it": d,
+        "this is the log-ratio with its sign turned: samples come from the old policy": -d,
+        "this is k2, whose mean is not the divergence": d**2 / 2,
+        "old and new are exchanged: the old policy sampled, so rho is new over old": d.exp() - 1 - d,
+    }
+    wrong = {says: masked_mean(x, m) for says, x in mistakes.items()}
+    wrong["padding is counted: average over m = 1 only"] = (torch.expm1(-d) + d).mean()
+    _compare(answer(log_p, log_p_old, m), approximate_kl(log_p, log_p_old, m), wrong)
