@@ -38,33 +38,34 @@ def target(answer: Callable[[np.ndarray, np.ndarray, float, np.ndarray], Any]) -
 
 @exercise("rl-q-learning/epsilon-greedy")
 def choose(answer: Callable[[np.ndarray, float, np.random.Generator], Any]) -> None:
-    """One action for one row of Q, judged by how often each comes in 4,000 draws."""
-    Q, eps, rng = np.array([0.0, 2.0, 1.0, 2.0]), 0.4, np.random.default_rng(0)
-    drawn = [answer(Q.copy(), eps, rng) for _ in range(4000)]
+    """One action for one row of Q, judged by how often each comes in 10,000 draws."""
+    Q, eps, rng = np.array([0.0, 2.0, 1.0, 2.0]), 0.6, np.random.default_rng(0)
+    drawn = [answer(Q.copy(), eps, rng) for _ in range(10_000)]
     if not all(isinstance(a, int | np.integer) and 0 <= a < 4 for a in drawn):
         raise Mistake(f"expected one action, a whole number from 0 to 3, got {drawn[0]!r}")
     p = np.bincount(drawn, minlength=4) / len(drawn)
     for message, wrong in {
-        "your exploration always takes action 0; it has to draw among all actions": [0.4, 0.3, 0.0, 0.3],
+        "your exploration always takes action 0; it has to draw among all actions": [0.6, 0.2, 0.0, 0.2],
         "your exploration always takes action 0, and ties always go to the first action": [
-            0.4,
             0.6,
+            0.4,
             0.0,
             0.0,
         ],
-        "your ties always go to the first of the best actions; let them share": [0.1, 0.7, 0.1, 0.1],
-        "your ties always go to the last of the best actions; let them share": [0.1, 0.1, 0.1, 0.7],
+        "your ties always go to the first of the best actions; let them share": [0.15, 0.55, 0.15, 0.15],
+        "your ties always go to the last of the best actions; let them share": [0.15, 0.15, 0.15, 0.55],
         "you never explore: eps has no effect": [0.0, 0.5, 0.0, 0.5],
         "you never explore, and ties always go to the first of the best actions": [0.0, 1.0, 0.0, 0.0],
-        "you explore with probability 1 - eps and exploit with eps; turn it round": [0.15, 0.35, 0.15, 0.35],
-        "you explore with 1 - eps and exploit with eps, and ties go to the first": [0.15, 0.55, 0.15, 0.15],
-        "you explore among the other actions only; eps is shared by all of them": [0.2, 0.3, 0.2, 0.3],
+        "you explore with probability 1 - eps and exploit with eps; turn it round": [0.1, 0.4, 0.1, 0.4],
+        "you explore with 1 - eps and exploit with eps, and ties go to the first": [0.1, 0.7, 0.1, 0.1],
+        "you explore only among other actions than the one you would take": [0.2, 0.3, 0.2, 0.3],
+        "you explore only among actions that are not best; eps is shared by all": [0.3, 0.2, 0.3, 0.2],
     }.items():
-        if np.abs(p - wrong).max() < 0.03:
+        if np.abs(p - wrong).max() < 0.02:
             raise Mistake(message)
-    if np.abs(p - [0.1, 0.4, 0.1, 0.4]).max() > 0.03:
+    if np.abs(p - [0.15, 0.35, 0.15, 0.35]).max() > 0.02:
         raise Mistake(
-            f"expected shares near 0.1, 0.4, 0.1, 0.4 for Q = [0, 2, 1, 2], got {p.round(2).tolist()}"
+            f"expected shares near 0.15, 0.35, 0.15, 0.35 for Q = [0, 2, 1, 2], got {p.round(2).tolist()}"
         )
 
 
