@@ -24,6 +24,7 @@ SAYS = {
     "lake_sarsa": (0.01, "error of SARSA on FrozenLake", "reward"),
     "lake_expected": (0.01, "error of expected SARSA on FrozenLake", "reward"),
     "lake_wrong": (0.01, "distance of SARSA's table from the best values", "reward"),
+    "lake_apart": (1e-6, "distance of the best values from those of the best exploring policy", "reward"),
     "casino_one": (0.1, "gamblers with one table who would walk in after 200 steps", "share"),
     "casino_two": (0.1, "gamblers with two tables who would walk in after 200 steps", "share"),
     "bridge_greedy": (0.1, "late return on the bridge, greedy", "reward"),
