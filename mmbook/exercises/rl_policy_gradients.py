@@ -40,20 +40,16 @@ def ahead(x: Tensor, w: float) -> Tensor:
 @exercise("rl-policy-gradients/to-go")
 def to_go(answer: Callable[..., Any]) -> None:
     """Rewards to go of padded episodes."""
-    r, discounts = REWARDS * M, GAMMA ** torch.arange(4)
-    G = ahead(r, GAMMA) * M
+    r = REWARDS * M
+    G, full = ahead(r, GAMMA) * M, ahead(REWARDS, GAMMA)
     mistakes = {
-        "rewards from the padding flow into your returns; they stop at the end of an episode": ahead(
-            REWARDS, GAMMA
-        ),
-        "rewards from the padding flow into your returns, although the padding itself is 0": ahead(
-            REWARDS, GAMMA
-        )
-        * M,
-        "your returns are not 0 in the padding": ahead(r, GAMMA) + (1 - M) * REWARDS,
+        "rewards from the padding flow into your returns; they stop at the end of an episode": full,
+        "rewards from the padding flow into your returns, although the padding itself is 0": full * M,
         "every step has the return of the whole episode; leave out what came before it": G[:, :1] * M,
         "your later rewards are not discounted": ahead(r, 1) * M,
-        "you discount from the start of the episode; a step's own reward counts in full": (G * discounts),
+        "you discount from the start of the episode; a step's own reward counts in full": (
+            G * GAMMA ** torch.arange(4)
+        ),
         "your returns add up what came before a step, not what comes after it": r.cumsum(1) * M,
         "your returns leave out the step's own reward": G - r,
     }
@@ -63,25 +59,18 @@ def to_go(answer: Callable[..., Any]) -> None:
 @exercise("rl-policy-gradients/gae")
 def advantages(answer: Callable[..., Any]) -> None:
     """Generalised advantages of padded episodes."""
-    r, V, after = REWARDS * M, VALUES * M, torch.nn.functional.pad(VALUES[:, 1:], (0, 1))
-    right = gae(REWARDS, VALUES, M, GAMMA, LAM)[0]
-    unstopped = REWARDS + GAMMA * after - VALUES  # as if every row were full
-    last = (r + GAMMA * after - V) * M
-    no_next = (r - V) * M
+    r, V, step, pad = REWARDS * M, VALUES * M, GAMMA * LAM, torch.nn.functional.pad
+    right, delta = (gae(REWARDS, VALUES, M, GAMMA, lam)[0] for lam in (LAM, 0.0))
+    full = REWARDS + GAMMA * pad(VALUES[:, 1:], (0, 1)) - VALUES  # surprises as if no episode ended
     stop = "your advantages do not stop at the end of an episode"
     mistakes = {
-        stop: ahead(unstopped, GAMMA * LAM),
-        f"{stop}: padding flows into them, although it is 0 itself": ahead(unstopped, GAMMA * LAM) * M,
-        f"{stop}: its last step sees the critic's value of the padding": ahead(last, GAMMA * LAM) * M,
-        "your surprises leave out the value of the next state": ahead(no_next, GAMMA * LAM) * M,
-        "later surprises count lam for each step; they should count gamma times lam": ahead(
-            (r + GAMMA * after * torch.nn.functional.pad(M[:, 1:], (0, 1)) - V) * M, LAM
-        )
-        * M,
-        "later surprises count gamma for each step: lam is missing": gae(r, V, M, GAMMA, 1.0)[0],
-        "you return one step's surprise; pass on the later ones, gamma times lam smaller each": gae(
-            r, V, M, GAMMA, 0.0
-        )[0],
+        stop: ahead(full, step),
+        f"{stop}: padding flows into them, although it is 0 itself": ahead(full, step) * M,
+        f"{stop}: its last step sees the critic's value of the padding": ahead(full * M, step) * M,
+        "your surprises leave out the value of the next state": ahead(r - V, step) * M,
+        "later surprises count lam for each step; they should count gamma times lam": ahead(delta, LAM) * M,
+        "later surprises count gamma for each step: lam is missing": ahead(delta, GAMMA) * M,
+        "you return one step's surprise; pass on the later ones, gamma times lam smaller each": delta,
         "you return the target G, which is the advantage plus the value": right + V,
         "the sign is wrong: a reward above the critic's guess is a positive advantage": -right,
     }
