@@ -35,7 +35,8 @@ SAYS = {
     "fish_always_0": (0.01, "episodes that end at the fish, exploring with action 0", "share"),
     "fish_epsilon_0_3": (0.1, "episodes that end at the fish with exploration repaired", "share"),
     "fish_moves_cost": (0.1, "the same fault where moves cost", "share"),
-    "forgetful_repaired": (0.01, "right answers with the first state kept", "share"),
+    "quiz_forgetful": (0.01, "right answers with the first state thrown away", "share"),
+    "quiz_repaired": (0.01, "right answers with the first state kept", "share"),
     "cpu_seconds": (60.0, "CPU seconds of the whole chapter's kernel", "seconds"),
     "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
 }
