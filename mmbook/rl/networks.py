@@ -29,10 +29,12 @@ class Picture(nn.Module):
         return x.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def body(space: gymnasium.Space, width: int = 64, gain: float = math.sqrt(2)) -> tuple[nn.Sequential, int]:
+def body(
+    space: gymnasium.Space, width: int = 64, gain: float = math.sqrt(2), hidden: type[nn.Module] = nn.Tanh
+) -> tuple[nn.Sequential, int]:
     """Layers from observations of a space (N, ...) to features (N, D), and D; gain 0 keeps PyTorch's start.
 
-    A Discrete space gives one-hot states, a vector two tanh layers, a uint8 picture three convolutions.
+    A Discrete space gives one-hot states, a vector two layers with `hidden` between, a picture three convolutions.
     Raises ValueError for another space.
     """
     if isinstance(space, gymnasium.spaces.Discrete):
@@ -41,7 +43,7 @@ def body(space: gymnasium.Space, width: int = 64, gain: float = math.sqrt(2)) ->
         raise ValueError(f"space: expected Discrete, a vector or a picture (H, W, C), got {space}")
     if len(space.shape) == 1:
         first, second = nn.Linear(space.shape[0], width), nn.Linear(width, width)
-        layers = [start(first, gain), nn.Tanh(), start(second, gain), nn.Tanh()]
+        layers = [start(first, gain), hidden(), start(second, gain), hidden()]
         return nn.Sequential(*layers), width
     layers, channels, side = [Picture()], space.shape[2], space.shape[0]
     for out in (16, 32, 64):
@@ -110,7 +112,7 @@ class QNetwork(nn.Module):
         space = envs.single_observation_space
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.body, features = body(space, width, 0.0)
+            self.body, features = body(space, width, 0.0, nn.ReLU)
             self.head = nn.Linear(features, int(envs.single_action_space.n))
         if isinstance(space, gymnasium.spaces.Discrete):
             nn.init.zeros_(self.head.weight)
