@@ -34,7 +34,7 @@ def body(
 ) -> tuple[nn.Sequential, int]:
     """Layers from observations of a space (N, ...) to features (N, D), and D; gain 0 keeps PyTorch's start.
 
-    A Discrete space gives one-hot states, a vector two layers with `hidden` between, a picture three convolutions.
+    A Discrete space gives one-hot states, a vector two layers of `hidden` units, a picture 3 convolutions.
     Raises ValueError for another space.
     """
     if isinstance(space, gymnasium.spaces.Discrete):
