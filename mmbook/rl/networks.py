@@ -26,7 +26,7 @@ class Picture(nn.Module):
     """Bring uint8 pictures (N, H, W, C) into the range from -1 to 1 and channels to the front."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2).float() / 127.5 - 1
+        return x.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
 def body(
@@ -62,8 +62,12 @@ def start(layer: Any, gain: float) -> Any:
 
 
 def as_tensor(obs: np.ndarray) -> Tensor:
-    """An observation as a tensor of its own: environments may write into their arrays again."""
-    return torch.as_tensor(np.array(obs))
+    """An observation as a tensor of its own: environments may write into their arrays again.
+
+    Floats become those that weights are made of, as many environments show 64 bits.
+    """
+    x = torch.as_tensor(np.array(obs))
+    return x.to(torch.get_default_dtype()) if x.is_floating_point() else x
 
 
 class ActorCritic(nn.Module):

@@ -106,13 +106,12 @@ def train_ppo(
         left = max(1e-3, 1 - player.steps / config.steps) if config.anneal else 1.0
         optimizer.param_groups[0]["lr"] = config.lr * left
         steps, eps = prepare(batch, config), config.eps * left
-        moved = torch.zeros(())
+        moved, count = torch.zeros(()), steps.m.shape[1]
         for _ in range(config.epochs):
             if moved > config.target_kl:
                 break
-            for rows in torch.randperm(steps.m.shape[1], generator=generator).tensor_split(
-                config.minibatches
-            ):
+            order = torch.randperm(count, generator=generator)
+            for rows in order.tensor_split(min(config.minibatches, count)):
                 part = steps.part(rows)
                 loss, log_p = ppo_loss(model, part, config, eps)
                 optimizer.zero_grad()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from mmbook.equations import log_prob
@@ -54,10 +55,14 @@ class Rollout:
 class Player:
     """A policy at play in vector environments; keeps its place between calls and counts steps and episodes.
 
-    The step that Gymnasium spends on a reset is no transition: it is neither counted nor kept.
+    The step that Gymnasium spends on a reset is no transition: it is neither counted nor kept. Raises
+    ValueError for environments that spend none, as their last observations are not where we look for them.
     """
 
     def __init__(self, envs: Any, model: ActorCritic, generator: torch.Generator, seed: int) -> None:
+        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if mode != AutoresetMode.NEXT_STEP:
+            raise ValueError(f"envs: expected autoreset_mode {AutoresetMode.NEXT_STEP}, got {mode}")
         self.envs, self.model, self.generator = envs, model, generator
         self.obs, _ = envs.reset(seed=seed)
         n = envs.num_envs
@@ -104,7 +109,10 @@ def rollouts(
     """Yield rollouts until the player has taken its steps; after each, perhaps ask the callback to go on."""
     called = 0
     while player.steps < steps:
-        yield player.collect(T, gamma)
+        batch = player.collect(T, gamma)
+        if not len(batch.m):
+            continue  # every step was a reset
+        yield batch
         if callback and player.steps >= called + every:
             called = player.steps
             if callback(player.steps, player.model):
@@ -112,8 +120,10 @@ def rollouts(
 
 
 def cut(rows: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give every run of m = 1 in the rows (N, T, ...) a padded row of its own (B, T', ...)."""
+    """Give every run of m = 1 in the rows (N, T, ...) a padded row of its own (B, T', ...); B may be 0."""
     live = rows["m"] != 0
+    if not live.any():
+        return {name: x[:0] for name, x in rows.items()}
     before = torch.zeros_like(live)
     before[:, 1:] = live[:, :-1]
     starts = live & ~before

@@ -227,6 +227,50 @@ def test_the_step_that_resets_is_not_counted():
     assert not (batch.obs[batch.m != 0] == 16).any()  # nobody acts in the last state
 
 
+def classifier(n: int) -> gymnasium.vector.VectorEnv:
+    return gymnasium.make_vec("mmbook/StickerClassifier-v0", n, vectorization_mode="vector_entry_point")
+
+
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [(train_ppo, PPOConfig(steps=6, T=1, epochs=1)), (train_a2c, A2CConfig(steps=6, T=1))],
+)
+def test_a_rollout_of_resets_alone_is_passed_over(train, config):
+    """Episodes of one step end together, so every second rollout of one step has nothing in it."""
+    run = train(classifier(2), config)
+    assert [row["step"] for row in run.history] == [2, 4, 6]
+
+
+def test_more_minibatches_than_steps():
+    run = train_ppo(cartpole(1), PPOConfig(steps=4, T=2, epochs=1, minibatches=8))
+    assert len(run.history) == 2
+
+
+class Doubles(gymnasium.vector.VectorObservationWrapper):
+    """Shows 64-bit floats, as physics engines do."""
+
+    def observations(self, observations):
+        return observations.astype(np.float64)
+
+
+def test_observations_and_weights_may_differ_in_precision():
+    assert train_a2c(Doubles(cartpole(2)), A2CConfig(steps=16, T=4)).history
+    try:
+        torch.set_default_dtype(torch.float64)
+        for envs in (cartpole(2), classifier(2)):
+            assert train_a2c(envs, A2CConfig(steps=16, T=4)).history
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_environments_that_reset_within_a_step_are_refused():
+    envs = gymnasium.make_vec(
+        "CartPole-v1", 2, "sync", vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
+    )
+    with pytest.raises(ValueError, match="autoreset_mode"):
+        train_a2c(envs, A2CConfig(steps=16))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("train", "config"), [(train_ppo, PPOConfig()), (train_a2c, A2CConfig())])
 def test_solves_cartpole(train, config):
