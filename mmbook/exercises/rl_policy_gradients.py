@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,12 @@ VALUES = torch.tensor([[0.5, 2, -1, 6], [1, 7, -3, 9], [3, 0.25, -2, 1]])
 GROUPS = torch.tensor([[3.0, -1, 1, 5], [10, 10, 12, 8], [-2, -2, 7, 0]])
 
 
-def compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong answer that was given, or one that shows both."""
+def compare(
+    got: Any, right: Tensor, mistakes: dict[str, Tensor], mask: str = f" for mask {M.tolist()}"
+) -> None:
+    """Raise the message of the wrong answer that was given, or one that shows both; arrays do as well."""
+    if isinstance(got, np.ndarray) and got.dtype.kind in "fiu":
+        got = torch.from_numpy(got)
     if not isinstance(got, Tensor) or got.shape != right.shape:
         what = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
         raise Mistake(f"expected a tensor of shape {tuple(right.shape)}, got {what}")
@@ -28,7 +33,7 @@ def compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
     for message, wrong in mistakes.items():
         if torch.allclose(got.to(right), wrong, atol=1e-5):
             raise Mistake(message)
-    raise Mistake(f"expected {right.tolist()}, got {got.tolist()} for mask {M.tolist()}")
+    raise Mistake(f"expected {right.tolist()}, got {got.tolist()}{mask}")
 
 
 def ahead(x: Tensor, w: float) -> Tensor:
@@ -91,4 +96,4 @@ def others(answer: Callable[..., Any]) -> None:
         - (R.sum(0) - R) / (len(R) - 1),
         "you return the baseline, not the reward less the baseline": mates,
     }
-    compare(answer(GROUPS.clone()), leave_one_out(R), mistakes)
+    compare(answer(GROUPS.clone()), leave_one_out(R), mistakes, "")

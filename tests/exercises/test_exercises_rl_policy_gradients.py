@@ -108,3 +108,15 @@ def test_the_right_answer_may_be_computed_in_any_way():
     check("rl-policy-gradients/to-go", to_go)
     check("rl-policy-gradients/gae", gae)
     assert {"rl-policy-gradients/to-go", "rl-policy-gradients/gae"} <= mmbook.exercises.EXERCISES.keys()
+
+
+def test_arrays_and_64_bits_are_answers_too(capsys):
+    check("rl-policy-gradients/to-go", lambda r, m, gamma: to_go(r.double(), m, gamma).numpy())
+    check("rl-policy-gradients/others", lambda R: mmbook.equations.leave_one_out(R).numpy())
+    assert capsys.readouterr().out == "Right.\n" * 2
+
+
+def test_groups_have_no_mask_to_show():
+    with pytest.raises(Mistake) as caught:
+        check("rl-policy-gradients/others", lambda R: R)
+    assert "mask" not in str(caught.value)

@@ -111,3 +111,23 @@ DIVERGENCES = {
 def test_each_mistake_in_the_divergence_is_named(words):
     with pytest.raises(Mistake, match=words):
         check("rl-trust-regions/approximate-kl", DIVERGENCES[words])
+
+
+def test_a_clip_that_ignores_its_bound_is_named():
+    with pytest.raises(Mistake, match="use the argument eps"):
+        check("rl-trust-regions/clipped-surrogate", lambda *x: clipped(*x[:4], eps=0.2))
+
+
+@pytest.mark.parametrize("answer", [lambda new, old, m: new - old, lambda new, old, m: None])
+def test_a_divergence_that_is_no_number_is_named(answer):
+    with pytest.raises(Mistake, match="should be one number"):
+        check("rl-trust-regions/approximate-kl", answer)
+
+
+def test_32_bits_are_enough_for_conjugate_gradients(capsys):
+    def solve(product, b, steps):
+        return solver()(lambda v: product(v).float(), b.float(), steps)
+
+    check("rl-trust-regions/conjugate-gradient", solve)
+    check("rl-trust-regions/conjugate-gradient", lambda *x: solver()(*x).numpy())
+    assert capsys.readouterr().out == "Right.\n" * 2
