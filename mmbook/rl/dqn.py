@@ -106,6 +106,15 @@ def experience(
                 return
 
 
+def check_schedule(config: Any) -> None:
+    """Raise ValueError for settings with which nothing would ever be learned."""
+    for name in ("batch", "memory", "train_every", "updates", "target_every"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)!r}")
+    if config.warm_up >= config.steps:
+        raise ValueError(f"warm_up: expected fewer than steps={config.steps}, got {config.warm_up!r}")
+
+
 def dqn_target(Q: nn.Module, target: nn.Module, batch: Batch, gamma: float, double: bool) -> Tensor:
     """What the network should have said about each action taken (B,)."""
     _, _, r, obs_next, ended = batch
@@ -125,8 +134,10 @@ def train_dqn(
 ) -> Run:
     """Train by deep Q-learning ({cite}`mnih2015dqn`, {cite}`vanhasselt2016doubledqn`).
 
-    `callback(step, model)` is called about every `every` steps; when it returns True, training stops.
+    `callback(step, model)` is called about every `every` steps; when it returns True, training stops. Raises
+    ValueError for settings with which nothing would be learned.
     """
+    check_schedule(config)
     Q = model or QNetwork(envs, seed, config.width)
     target = copy.deepcopy(Q)
     optimizer = torch.optim.Adam(Q.parameters(), lr=config.lr, fused=True)

@@ -26,7 +26,9 @@ class Plan(NamedTuple):
 
 def tables(mdp: MDP) -> tuple[Tensor, Tensor, Tensor]:
     """P (S, A, S), r (S, A) and d_0 (S,) in float64; where an episode has ended P is 0."""
-    return torch.tensor(mdp.P * ~mdp.terminal[:, None, None]), torch.tensor(mdp.r), torch.tensor(mdp.d_0)
+    P, r, d_0 = (torch.tensor(x, dtype=torch.float64) for x in (mdp.P, mdp.r, mdp.d_0))
+    P[torch.tensor(mdp.terminal)] = 0
+    return P, r, d_0
 
 
 def greedy(Q: Tensor) -> Tensor:
@@ -36,9 +38,16 @@ def greedy(Q: Tensor) -> Tensor:
 
 
 def evaluate_policy(mdp: MDP, pi: Tensor | np.ndarray, gamma: float) -> Tensor:
-    """Exact values V (S,) of a policy pi (S, A), an array or a tensor."""
+    """Exact values V (S,) of a policy pi (S, A), an array or a tensor.
+
+    Raises ValueError for rows that are no probabilities, and as `policy_value` does.
+    """
     P, r, _ = tables(mdp)
-    return policy_value(P, r, torch.as_tensor(pi).to(P), gamma)
+    pi = torch.as_tensor(pi).to(P)
+    wrong = ((pi < 0).any(-1) | ((pi.sum(-1) - 1).abs() > 1e-4)).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(f"pi: expected probabilities that sum to 1 in each row, not so in {wrong[:5]}")
+    return policy_value(P, r, pi, gamma)
 
 
 def value_iteration(mdp: MDP, gamma: float, tol: float = 1e-12) -> Plan:

@@ -64,7 +64,8 @@ def q_learning_plain(
             a = rng.integers(A) if rng.random() < eps else rng.choice(np.flatnonzero(Q[s] == Q[s].max()))
             s_next, r, ended, cut, _ = env.step(a)
             y = float(r) + config.gamma * (0.0 if ended else Q[s_next].max())
-            Q[s, a] += (config.c / (config.c + n[s, a])) ** config.p * (y - Q[s, a])
+            alpha = config.alpha or (config.c / (config.c + n[s, a])) ** config.p
+            Q[s, a] += alpha * (y - Q[s, a])
             n[s, a] += 1
             s, t = s_next, t + 1
             over = ended or cut or t >= config.limit
@@ -99,7 +100,8 @@ def q_learning_lists(mdp: MDP, eps: float, config: TableConfig, seed: int = 0) -
             k = bisect_right(odds[s][a], rng.random())
             s_next, r = after[s][a][k], reward[s][a][k]
             y = r if ends[s_next] else r + gamma * max(Q[s_next])
-            row[a] += (config.c / (config.c + n[s][a])) ** config.p * (y - row[a])
+            alpha = config.alpha or (config.c / (config.c + n[s][a])) ** config.p
+            row[a] += alpha * (y - row[a])
             n[s][a] += 1
             s, t = s_next, t + 1
             over = ends[s] or t >= config.limit

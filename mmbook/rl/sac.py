@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import dqn_loss, sac_policy_loss, soft_state_value
-from mmbook.rl.dqn import Batch, Replay, experience
+from mmbook.rl.dqn import Batch, Replay, check_schedule, experience
 from mmbook.rl.networks import QNetwork, as_tensor, sample
 from mmbook.rl.rollouts import Callback, Run
 from mmbook.world.scenes import generator
@@ -52,8 +52,10 @@ def train_sac(
 ) -> Run:
     """Train by soft actor-critic ({cite}`haarnoja2018sac`, {cite}`christodoulou2019discrete`).
 
-    `run.model` holds the policy's logits, so `act` is its likeliest action. `callback` as in `train_dqn`.
+    `run.model` holds the policy's logits, so `act` is its likeliest action. `callback` and what is raised
+    are as in `train_dqn`.
     """
+    check_schedule(config)
     policy, *critics = (QNetwork(envs, 3 * seed + i, config.width) for i in range(3))
     targets = copy.deepcopy(critics)
     learn_policy = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)

@@ -30,6 +30,14 @@ class TableConfig:
     limit: int = 200  # steps after which an episode is cut; values are then learned as if it went on
     snapshots: int = 50  # copies of the table kept on the way
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "runs", "limit", "snapshots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)!r}")
+        for name in ("gamma", "alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)!r}")
+
     def step_sizes(self, n: np.ndarray) -> np.ndarray:
         """Step sizes of table entries that have been visited n times."""
         return on_arrays(step_size)(n, self.c, self.p) if not self.alpha else np.full_like(n, self.alpha)

@@ -31,6 +31,8 @@ class MDP:
 
     def __post_init__(self) -> None:
         S, A = self.P.shape[:2]
+        if self.terminal.dtype != bool:  # ~ of a whole number is not its opposite
+            raise ValueError(f"terminal: expected booleans, got {self.terminal.dtype}")
         for name, shape in (("P", (S, A, S)), ("R", (S, A, S)), ("d_0", (S,)), ("terminal", (S,))):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name}: expected shape {shape}, got {getattr(self, name).shape}")

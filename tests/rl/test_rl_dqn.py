@@ -123,3 +123,9 @@ def test_pictures_of_stickers_are_learnt() -> None:
     config = DQNConfig(steps=6000, warm_up=512, train_every=64, updates=8, gamma=0.0)
     run = train_dqn(StickerClassifierBatch(64, kinds=4), config, 0)
     assert evaluate(run.model.act, StickerClassifierBatch(100, kinds=4), 1000).mean() > 0.9
+
+
+@pytest.mark.parametrize("how", [{"warm_up": 6000}, {"train_every": 0}, {"updates": 0}, {"target_every": 0}])
+def test_settings_that_never_learn_are_refused(how: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(how))}: expected"):
+        train_dqn(TableBatchEnv(CaptionTree().mdp, 2), replace(QUICK, **how))

@@ -180,3 +180,17 @@ def test_values_without_limit_are_refused() -> None:
     with pytest.raises(ValueError, match="need not end"):
         policy_iteration(endless, 1.0)
     assert value_iteration(endless, 0.5).V.item() == pytest.approx(2)
+
+
+def test_tables_of_any_number_type_are_planned_alike_and_others_refused() -> None:
+    P, R = np.zeros((2, 3, 2, 3), int)
+    P[0, :, 1] = P[1, 0, 0] = P[1, 1, 2] = P[2, :, 2] = R[1, 1, 2] = 1
+    ends = np.arange(3) == 2
+    for kind in (int, np.float32, float):
+        mdp = MDP(P.astype(kind), R.astype(kind), np.eye(3)[0], ends)
+        assert value_iteration(mdp, 0.5).V.tolist() == policy_iteration(mdp, 0.5).V.tolist() == [0.5, 1, 0]
+    with pytest.raises(ValueError, match="terminal: expected booleans, got int"):
+        MDP(P, R, np.eye(3)[0], ends.astype(int))
+    for wrong in (np.ones((3, 2)), np.array([[2.0, -1.0]] * 3)):
+        with pytest.raises(ValueError, match=r"pi: .* \[0, 1, 2\]"):
+            evaluate_policy(mdp, wrong, 0.5)

@@ -265,3 +265,17 @@ def test_runs_repeat_and_differ() -> None:
         assert not np.array_equal(a.table, c.table)
         assert not np.array_equal(a.table[0], a.table[1])  # the runs of one call are independent
         assert len(a.steps) == len(a.tables) and a.tables[-1] is a.table
+
+
+@pytest.mark.parametrize("how", [{"steps": 0}, {"snapshots": 0}, {"alpha": 1.5}, {"gamma": -0.1}])
+def test_settings_out_of_range_are_refused(how: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(how))}: expected"):
+        TableConfig(**how)
+
+
+def test_every_speed_of_q_learning_takes_a_constant_step_size() -> None:
+    P, R = np.zeros((2, 2, 1, 2))
+    P[:, :, 1], R[0, :, 1] = 1, 1
+    once, config = MDP(P, R, np.eye(2)[0], np.arange(2) == 1), TableConfig(alpha=0.25, runs=1)
+    for learner in (q_learning_plain(TableEnv(once), 0.0, config), q_learning_lists(once, 0.0, config)):
+        assert [next(learner)[0][0] for _ in range(2)] == [0.25, 0.4375]
