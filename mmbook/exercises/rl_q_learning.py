@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -40,9 +41,15 @@ def target(answer: Callable[[np.ndarray, np.ndarray, float, np.ndarray], Any]) -
 def choose(answer: Callable[[np.ndarray, float, np.random.Generator], Any]) -> None:
     """One action for one row of Q, judged by how often each comes in 10,000 draws."""
     Q, eps, rng = np.array([0.0, 2.0, 1.0, 2.0]), 0.6, np.random.default_rng(0)
-    drawn = [answer(Q.copy(), eps, rng) for _ in range(10_000)]
-    if not all(isinstance(a, int | np.integer) and 0 <= a < 4 for a in drawn):
-        raise Mistake(f"expected one action, a whole number from 0 to 3, got {drawn[0]!r}")
+    drawn = []
+    for _ in range(10_000):
+        action = answer(Q.copy(), eps, rng)
+        try:
+            drawn.append(operator.index(action))  # also of an array or a tensor that is one whole number
+        except TypeError:
+            drawn.append(-1)
+        if not 0 <= drawn[-1] < 4:
+            raise Mistake(f"expected one action, a whole number from 0 to 3, got {action!r}")
     p = np.bincount(drawn, minlength=4) / len(drawn)
     for message, wrong in {
         "your exploration always takes action 0; it has to draw among all actions": [0.6, 0.2, 0.0, 0.2],
@@ -73,17 +80,20 @@ def _td(
     s: list[int], r: list[float], V: np.ndarray, alpha: float, gamma: float, lam: float, **fault: bool
 ) -> Any:
     """TD(lambda) over one episode, as it should be or with one of the typical faults."""
-    V, e = V.copy(), np.zeros_like(V)
+    V, e, change = V.copy(), np.zeros_like(V), np.zeros_like(V)
     for t, reward in enumerate(r):
         after = 0.0 if t + 1 == len(r) and not fault.get("beyond") else V[s[t + 1]]
         if fault.get("late"):
             delta = reward + gamma * after - V[s[t]]
             V, e = V + alpha * delta * e, e * gamma * lam + np.eye(len(V))[s[t]]
             continue
+        if fault.get("replace"):
+            e = e * (1 - np.eye(len(V))[s[t]])
         e = e * (1 if fault.get("unfaded") else lam if fault.get("no_gamma") else gamma * lam)
         e = e * 0 + np.eye(len(V))[s[t]] if fault.get("no_trace") else e + np.eye(len(V))[s[t]]
-        V = V + (1 if fault.get("no_alpha") else alpha) * (reward + gamma * after - V[s[t]]) * e
-    return V
+        surprise = (1 if fault.get("no_alpha") else alpha) * (reward + gamma * after - V[s[t]])
+        change, V = change + surprise * e, V if fault.get("at_end") else V + surprise * e
+    return V + change if fault.get("at_end") else V
 
 
 @exercise("rl-q-learning/traces")
@@ -98,6 +108,8 @@ def traces(answer: Callable[[list[int], list[float], np.ndarray, float, float, f
         "unfaded": "your traces do not fade; multiply them by gamma times lambda at every step",
         "no_gamma": "your traces fade by lambda alone; gamma belongs there too",
         "no_alpha": "your values move by the whole surprise; multiply by the step size",
+        "replace": "a state that is visited again adds 1 to what is left of its trace; yours begins anew",
+        "at_end": "you keep the values fixed until the episode ends; let every step begin with the latest",
         "late": "you update before the present state has its trace, so it never learns from its own step",
     }
     compare(

@@ -81,6 +81,7 @@ MISTAKES: list[tuple[str, Callable, str]] = [
     (NAMES[2], lambda p, R, beta: np.eye(4)[R.argmax()], "only the best caption"),
     (NAMES[2], lambda p, R, beta: tilt(p * np.exp(R)), "where is beta"),
     (NAMES[2], lambda p, R, beta: np.log(tilt(p * np.exp(R / beta))), "these are logarithms"),
+    (NAMES[2], lambda p, R, beta: tilt(p * np.exp(R / beta)), "exponentials overflow"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mmbook.exercises import Mistake, check
 
@@ -94,12 +95,17 @@ def episode(late: bool = False, beyond: bool = False, **how: Any) -> Callable[..
             if late:
                 V += alpha * delta * e
             e *= how.get("fade", lambda g, lam: g * lam)(gamma, lam)
-            e[s[t]] += 1
+            e[s[t]] = how.get("left", 1.0) * e[s[t]] + 1
             if not late:
                 V += how.get("step", alpha) * delta * e
         return V
 
     return answer
+
+
+def at_the_end(s: list[int], r: list[float], V: np.ndarray, alpha: float, gamma: float, lam: float) -> Any:
+    """TD(lambda) that adds up the changes: steps so small that the values hardly move, magnified."""
+    return V + 1e6 * (episode()(s, r, V.copy(), 1e-6 * alpha, gamma, lam) - V)
 
 
 TRACES: dict[str, Callable[..., Any]] = {
@@ -109,8 +115,17 @@ TRACES: dict[str, Callable[..., Any]] = {
     "gamma belongs there too": episode(fade=lambda gamma, lam: lam),
     "multiply by the step size": episode(step=1.0),
     "before the present state has its trace": episode(late=True),
+    "yours begins anew": episode(left=0.0),
+    "keep the values fixed": at_the_end,
     "expected [": episode(fade=lambda gamma, lam: gamma),
 }
+
+
+def test_an_action_may_be_a_tensor() -> None:
+    check(
+        "rl-q-learning/epsilon-greedy",
+        lambda Q, eps, rng: torch.tensor(int(rng.integers(4) if rng.random() < eps else any_best(Q, rng))),
+    )
 
 
 @pytest.mark.parametrize(
