@@ -83,8 +83,13 @@ def _arrow(axes: Axes, x: float, y: float, by: np.ndarray, points: float) -> Non
 def binned(episodes: Sequence[Any], points: int = 40) -> tuple[np.ndarray, np.ndarray]:
     """Curves from runs' `episodes` (n, 2), steps and return: x (points,) and mean return Y (runs, points).
 
-    A stretch in which no episode ended repeats the one before it.
+    A stretch in which no episode ended repeats the one before it. Raises ValueError for a run without any.
     """
+    empty = [i for i, run in enumerate(episodes) if len(run) == 0]
+    if empty or not len(episodes):
+        raise ValueError(
+            f"episodes: expected ended ones in each run, got none in {empty or 'any'}; play longer"
+        )
     x = np.linspace(0, max(float(e[-1][0]) for e in episodes), points + 1)[1:]
     Y = np.full((len(episodes), points), np.nan)
     for y, run in zip(Y, map(np.asarray, episodes), strict=True):

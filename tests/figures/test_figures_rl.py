@@ -124,3 +124,8 @@ def test_bars_are_as_long_as_the_mean():
 def test_errors_say_what_was_expected_of_the_numbers(draw, says):
     with pytest.raises(ValueError, match=says):
         draw()
+
+
+def test_a_run_in_which_no_episode_ended_is_named():
+    with pytest.raises(ValueError, match=r"got none in \[1\]"):
+        figures.binned([[(10, 1.0)], []])
