@@ -76,7 +76,10 @@ def conjugate_gradient(answer: Callable[..., Tensor]) -> None:
         asked.append(v.to(F, copy=True))
         return F @ v.to(F)
 
-    x = torch.as_tensor(answer(product, b, 6)).to(F)
+    x = answer(product, b, 6)
+    if x is None or np.shape(x) != b.shape:
+        raise Mistake(f"the solution should have the shape of b, {tuple(b.shape)}, got {np.shape(x) or x}")
+    x = torch.as_tensor(x).to(F)
     if not torch.equal(b, kept):
         raise Mistake("you change b itself: the residual begins as a copy of b")
     if not 2 <= len(asked) <= 7:
