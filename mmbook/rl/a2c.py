@@ -21,7 +21,7 @@ class A2CConfig:
     T: int = 8  # steps of each environment in a rollout
     gamma: float = 0.99
     lam: float = 1.0
-    lr: float = 2e-3  # falls linearly to 0
+    lr: float = 2e-3  # falls linearly towards 0
     c_v: float = 0.5
     c_H: float = 0.0
     clip_norm: float = 0.5
@@ -55,7 +55,7 @@ def train_a2c(
     player = Player(envs, model, torch.Generator().manual_seed(seed), seed)
     run = Run(model, player.episodes)
     for batch in rollouts(player, config.T, config.gamma, config.steps, every, callback):
-        optimizer.param_groups[0]["lr"] = config.lr * max(0.0, 1 - player.steps / config.steps)
+        optimizer.param_groups[0]["lr"] = config.lr * max(1e-3, 1 - player.steps / config.steps)
         loss = a2c_loss(model, batch, config)
         optimizer.zero_grad()
         loss.backward()

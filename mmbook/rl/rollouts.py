@@ -52,6 +52,13 @@ class Rollout:
         return Rollout(**{name: x[index] for name, x in vars(self).items()})
 
 
+def check_resets(envs: Any) -> None:
+    """Raise ValueError for environments that do not spend a step of their own on a reset."""
+    mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+    if mode != AutoresetMode.NEXT_STEP:
+        raise ValueError(f"envs: expected autoreset_mode {AutoresetMode.NEXT_STEP}, got {mode}")
+
+
 class Player:
     """A policy at play in vector environments; keeps its place between calls and counts steps and episodes.
 
@@ -60,9 +67,7 @@ class Player:
     """
 
     def __init__(self, envs: Any, model: ActorCritic, generator: torch.Generator, seed: int) -> None:
-        mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if mode != AutoresetMode.NEXT_STEP:
-            raise ValueError(f"envs: expected autoreset_mode {AutoresetMode.NEXT_STEP}, got {mode}")
+        check_resets(envs)
         self.envs, self.model, self.generator = envs, model, generator
         self.obs, _ = envs.reset(seed=seed)
         n = envs.num_envs
@@ -143,8 +148,10 @@ def play_episodes(envs: Any, model: ActorCritic, generator: torch.Generator, see
     """Play one whole episode in each environment: B rows from the first step to the last, as in RLHF.
 
     Every row is an episode, however long it took, so averages over rows favour no short episodes. `seed` None
-    goes on with the environments' own random numbers. The environments must end every episode.
+    goes on with the environments' own random numbers. The environments must end every episode; one that is
+    cut off counts as ended, so returns after a cut are taken for 0.
     """
+    check_resets(envs)
     obs, _ = envs.reset(seed=seed)
     alive = np.ones(envs.num_envs, bool)
     rows: dict[str, list[Tensor]] = {name: [] for name in Rollout.__dataclass_fields__}
@@ -168,8 +175,9 @@ def evaluate(
 ) -> np.ndarray:
     """Returns (episodes,) of whole episodes, as many from each environment, so that short ones get no favour.
 
-    Raises ValueError unless the environments divide the episodes.
+    Raises ValueError unless the environments divide the episodes and spend a step on each reset.
     """
+    check_resets(envs)
     n = envs.num_envs
     if episodes % n:
         raise ValueError(f"episodes: expected a multiple of the {n} environments, got {episodes}")
