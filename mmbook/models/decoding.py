@@ -31,10 +31,13 @@ def decode(
 ) -> Decoded:
     """Sample one response a row from all of softmax(z / tau) until EOS or `model.max_words` tokens.
 
-    Rows that have ended leave the batch once they are the majority. Raises ValueError unless `tau` > 0.
+    Rows that have ended leave the batch once they are the majority; a model with a `decode` of its own uses
+    that. Raises ValueError unless `tau` > 0.
     """
     if not greedy and not tau > 0:
         raise ValueError(f"temperature: expected a positive number (or greedy=True), got {tau}")
+    if hasattr(model, "decode"):
+        return model.decode(prefix, generator, tau, greedy)
     end, batch, longest = model.tokenizer.eos_token_id, len(prefix), model.max_words
     ids = torch.full((batch, longest), model.tokenizer.pad_token_id, device=model.device)
     mask, log_p = (torch.zeros(batch, longest, device=model.device) for _ in range(2))

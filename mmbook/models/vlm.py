@@ -174,6 +174,12 @@ class VLM:
                 captions += self.text(out.ids, out.mask)
         return captions
 
+    def adapted(self, rank: int, seed: int) -> Any:
+        """A copy with LoRA adapters, ready to be trained beside its reference (see `Adapted`)."""
+        from mmbook.models.lora import Adapted
+
+        return Adapted(self, rank, seed)
+
     def save(self, folder: Any) -> None:
         """Write weights (safetensors), configuration, tokenizer and processor as `save_pretrained` does."""
         self.module.save_pretrained(folder)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmbook.equations import preference_loss
 from mmbook.evaluate.intervals import wilson
@@ -16,6 +16,7 @@ from mmbook.feedback.items import whole_seed
 from mmbook.models.heads import MatchHead, ScalarHead
 from mmbook.models.threads import one_thread
 from mmbook.models.vlm import VLM, Prefix
+from mmbook.rlhf.rewards import Reward
 from mmbook.world import Scene
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class RewardConfig:
                 raise ValueError(f"{name}: expected a whole number, {least} or more, got {value!r}")
 
 
-class RewardModel(nn.Module):
+class RewardModel(Reward):
     """r(x, y): picture and caption to one number, made of a score for each word.
 
     `accuracy` is the share of `pairs` held-out pairs that cross-validation ranks right, `interval` its 95 %
@@ -54,18 +55,18 @@ class RewardModel(nn.Module):
     """
 
     def __init__(self, trunk: VLM, looks: bool, seed: int) -> None:
-        super().__init__()
+        super().__init__(trunk)
         generator = torch.Generator().manual_seed(seed)
-        self.trunk, self.looks = trunk, looks
+        self.looks = looks
         self.language = ScalarHead(trunk.width, generator)
         self.match = MatchHead(trunk.width, generator) if looks else None
         words = trunk.module.get_input_embeddings().num_embeddings
         self.register_buffer("neutral", torch.zeros(words))
         self.register_buffer("judged", torch.ones(words, dtype=torch.bool))
-        self.accuracy, self.interval, self.pairs, self.contradictions = float("nan"), (0.0, 1.0), 0, 0.0
+        self.interval = (0.0, 1.0)
         self.to(trunk.device).eval()
 
-    def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
+    def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor, scenes: Any = None) -> Tensor:
         """The reward (B, T + 1) of responses that stop after 0, 1, ..., T tokens; constant after their end.
 
         `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a
@@ -78,21 +79,6 @@ class RewardModel(nn.Module):
             fit = self.match(self.trunk.module.get_input_embeddings()(ids), *_parts(prefix))
             total = ((fit - self.neutral[ids]) * self.judged[ids] * mask * ~again).cumsum(1)
         return torch.cat([torch.zeros_like(total[:, :1]), total], 1)
-
-    def forward(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> Tensor:
-        """The reward (B,) of responses."""
-        return self.so_far(prefix, ids, mask, self.trunk.states(prefix, ids))[:, -1]
-
-    @torch.no_grad()
-    def score(self, scenes: Sequence[Scene], captions: Sequence[str]) -> Tensor:
-        """The reward (N,) of one caption for each scene."""
-        parts = []
-        with one_thread():
-            for i in range(0, len(captions), 256):
-                parts.append(
-                    self(self.trunk.prefix(scenes[i : i + 256]), *self.trunk.tokens(captions[i : i + 256]))
-                )
-        return torch.cat(parts)
 
     @torch.no_grad()
     def settle(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> None:

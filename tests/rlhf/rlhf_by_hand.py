@@ -16,18 +16,6 @@ from mmbook.rlhf import PPOConfig, RewardModel, ppo
 from mmbook.world import SceneBatch, render, sample_scenes
 
 
-class KnownReward(RewardModel):
-    """A reward model's interface around any function of the finished caption."""
-
-    def __init__(self, trunk: VLM, of: Callable[[str], float]) -> None:
-        super().__init__(trunk, looks=False, seed=0)
-        self.of, self.accuracy, self.interval, self.pairs = of, 1.0, (0.9, 1.0), 40
-
-    def so_far(self, prefix: Any, ids: Tensor, mask: Tensor, states: Tensor) -> Tensor:
-        R = torch.tensor([float(self.of(caption)) for caption in self.trunk.text(ids, mask)])
-        return R[:, None] * (torch.arange(ids.shape[1] + 1) >= mask.sum(1, keepdim=True))
-
-
 @dataclass
 class Run:
     """A rollout with everything that made it; `calls` has the arguments and results of its equations."""
