@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import double_q_target, dqn_loss, q_learning_target
-from mmbook.rl.networks import QNetwork
+from mmbook.rl.networks import QNetwork, as_tensor
 from mmbook.rl.rollouts import Callback, Run
 from mmbook.world.scenes import generator
 
@@ -67,7 +67,7 @@ class Replay:
         """Draw n of the transitions, each equally likely."""
         i = rng.integers(min(self.count, self.size), size=n)
         rows = (self.obs, self.actions, self.r, self.obs_next, self.ended)
-        obs, actions, r, obs_next, ended = (torch.from_numpy(row[i]) for row in rows)
+        obs, actions, r, obs_next, ended = (as_tensor(row[i]) for row in rows)
         return obs, actions, r, obs_next, ended
 
 

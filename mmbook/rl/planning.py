@@ -13,7 +13,7 @@ from torch import Tensor
 from mmbook.equations import action_value, bellman_optimality, policy_value, soft_value
 from mmbook.world.mdp import MDP
 
-TIE = 1e-11  # actions whose values differ by less count as equally good: rounding decides nothing
+TIE = 1e-11  # actions whose values differ by a smaller share are equally good: rounding decides nothing
 
 
 class Plan(NamedTuple):
@@ -31,9 +31,13 @@ def tables(mdp: MDP) -> tuple[Tensor, Tensor, Tensor]:
     return P, r, d_0
 
 
+def _tie(Q: Tensor) -> float:
+    return TIE * max(1.0, Q.abs().max().item())
+
+
 def greedy(Q: Tensor) -> Tensor:
     """The policy (S, A) that takes the best action, the first of them where several are equally good."""
-    best = (Q.amax(-1, keepdim=True) - TIE <= Q).float().argmax(-1)  # argmax takes the first
+    best = (Q.amax(-1, keepdim=True) - _tie(Q) <= Q).float().argmax(-1)  # argmax takes the first
     return torch.nn.functional.one_hot(best, Q.shape[-1]).to(Q.dtype)
 
 
@@ -90,7 +94,7 @@ def policy_iteration(mdp: MDP, gamma: float) -> Plan:
         values.append(policy_value(P, r, pi, gamma))
         Q = action_value(P, r, values[-1], gamma)
         # A deterministic policy keeps its actions unless others are better, or ties would never settle.
-        better = (Q.amax(-1) > (pi * Q).sum(-1) + TIE) | (pi.amax(-1) < 1)
+        better = (Q.amax(-1) > (pi * Q).sum(-1) + _tie(Q)) | (pi.amax(-1) < 1)
         if not better.any():
             return Plan(values[-1], Q, torch.stack(values))
         pi = torch.where(better[:, None], greedy(Q), pi)

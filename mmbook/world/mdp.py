@@ -122,7 +122,10 @@ class TableEnv(gymnasium.Env):
         return self.s, {}
 
     def step(self, action: Any) -> tuple[int, float, bool, bool, dict[str, Any]]:
-        """Take an action; never truncates by itself."""
+        """Take an action; never truncates by itself. Raises ValueError for one that does not exist."""
+        last = self.mdp.P.shape[1] - 1
+        if not 0 <= int(action) <= last:
+            raise ValueError(f"action: expected a number from 0 to {last}, got {action!r}")
         t, reward, ended = self.mdp.step(np.array([self.s]), np.array([int(action)]), self.np_random)
         self.s = int(t[0])
         return self.s, float(reward[0]), bool(ended[0]), False, {}
@@ -168,9 +171,15 @@ class BatchEnv(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Move all episodes; where the last step ended one, begin the next and ignore the action."""
-        new = self.done.copy()
-        reward, terminated = self.act(np.asarray(actions))
+        """Move all episodes; where the last step ended one, begin the next and ignore the action.
+
+        Raises ValueError for an action that does not exist, also where it would be ignored.
+        """
+        n = int(self.single_action_space.n)  # type: ignore[attr-defined]
+        actions, new = np.asarray(actions), self.done.copy()
+        if not ((actions >= 0) & (actions < n)).all():
+            raise ValueError(f"actions: expected whole numbers from 0 to {n - 1}, got {actions}")
+        reward, terminated = self.act(actions)
         self.steps += 1
         truncated = (
             (self.steps >= self.max_episode_steps) & ~terminated

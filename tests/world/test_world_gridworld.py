@@ -94,6 +94,35 @@ def test_gymnasium_accepts_it_and_the_limit_holds() -> None:
             assert not np.any(terminated) and np.all(truncated) == (t == 199)
 
 
+@pytest.mark.parametrize("name", [NAME, "mmbook/StickerGaze-v0", "mmbook/StickerClassifier-v0"])
+def test_actions_that_do_not_exist_are_refused_with_their_range(name: str) -> None:
+    one = gymnasium.make(name).unwrapped
+    some = gymnasium.make_vec(name, 3, vectorization_mode="vector_entry_point")
+    one.reset(seed=0), some.reset(seed=0)
+    last = int(one.action_space.n) - 1
+    for wrong in (-1, last + 1):
+        with pytest.raises(ValueError, match=f"numbers? from 0 to {last}, got .*{wrong}"):
+            one.step(wrong)
+        with pytest.raises(ValueError, match=f"whole numbers from 0 to {last}, got .*{wrong}"):
+            some.step(np.array([0, wrong, last]))
+    one.step(last), some.step(np.full(3, last))
+
+
+def test_the_action_of_a_row_that_only_resets_does_nothing_but_must_exist() -> None:
+    shown = []
+    for action in (0, 3):
+        envs = TableBatchEnv(gridworld("cliff", slip=0.0), 2)
+        envs.reset(seed=0)
+        envs.s[:] = [np.flatnonzero(envs.mdp.P[:, 1, envs.mdp.terminal].any(1) & ~envs.mdp.terminal)[0], 0]
+        assert envs.step(np.array([1, 0]))[2].tolist() == [True, False]  # the first one falls
+        shown.append(envs.step(np.array([action, 0]))[0][0])
+        envs.step(np.array([0, 0]))
+    assert shown[0] == shown[1] == envs.mdp.d_0.argmax()
+    envs.s[0], envs.done[0] = 0, True
+    with pytest.raises(ValueError, match="from 0 to 3"):
+        envs.step(np.array([4, 0]))
+
+
 def test_pictures_show_the_map_and_the_cat() -> None:
     grid = gridworld("cliff")
     picture = grid.draw(0, size=48)
