@@ -5,20 +5,13 @@ python benchmarks/quickstart.py
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from pathlib import Path
-
-import jupytext
-from nbclient import NotebookClient
+from chapter_file import measure
 from results_file import number, write
 
 from mmbook import collect_human_feedback, fine_tune_with_rl, load_pretrained_model, train_reward_model
 from mmbook.feedback import SimulatedAnnotator
 from mmbook.world import sample_scenes
 
-CHAPTER = Path(__file__).parents[1] / "book" / "quickstart.md"
 # key: (tolerance, what it is, unit). Tolerances cover another processor, not another seed.
 SAYS = {
     "base_full": (0.06, "full captions of the base model, sampled at temperature 1", "share"),
@@ -52,22 +45,6 @@ SAYS = {
 }
 
 
-def run_chapter() -> dict[str, float]:
-    """Execute the chapter in an empty folder and return what its checks measured."""
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "record.jsonl"
-        os.environ |= {"MMBOOK_RECORD": str(record), "MMBOOK_STATIC": "1", "OMP_NUM_THREADS": "1"}
-        NotebookClient(
-            jupytext.read(CHAPTER),
-            timeout=900,
-            kernel_name="python3",
-            resources={"metadata": {"path": folder}},
-        ).execute()
-        del os.environ["MMBOOK_RECORD"]
-        rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
-    return {name.removeprefix("quickstart."): value for name, value in rows}
-
-
 def landing_captions() -> dict[str, list[dict]]:
     """Six scenes of a fixed seed, captions before and after 50 terse labels; nothing is picked."""
     model = load_pretrained_model("tiny", device="cpu")
@@ -84,15 +61,7 @@ def landing_captions() -> dict[str, list[dict]]:
 
 
 if __name__ == "__main__":
-    measured = run_chapter()
-    if missing := SAYS.keys() ^ measured.keys():
-        raise SystemExit(
-            f"the chapter's checks and this script's table differ in: {', '.join(sorted(missing))}"
-        )
-    write(
-        "quickstart",
-        {key: number(measured[key], SAYS[key][0], SAYS[key][1], unit=SAYS[key][2]) for key in SAYS},
-    )
+    write("quickstart", measure("quickstart", SAYS))
     landing = landing_captions()
     changed = sum(row["before"] != row["after"] for row in landing["rows"]) / len(landing["rows"])
     says = "captions of the landing page's scenes that changed"

@@ -5,21 +5,14 @@ python benchmarks/trust_regions.py
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from pathlib import Path
-
 import gymnasium
-import jupytext
 import numpy as np
 import torch
-from nbclient import NotebookClient
+from chapter_file import measure
 from results_file import number, write
 
 from mmbook.rl import PPOConfig, evaluate, train_ppo
 
-CHAPTER = Path(__file__).parents[1] / "book" / "rl" / "trust-regions.md"
 SEEDS = (1, 2, 3)
 # task: (environment, settings); the gaze settings are the chapter's.
 PIXELS: dict[str, tuple[str, dict[str, float]]] = {
@@ -65,22 +58,6 @@ SAYS = {
 }
 
 
-def run_chapter() -> dict[str, float]:
-    """Execute the chapter in an empty folder and return what its checks measured."""
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "record.jsonl"
-        os.environ |= {"MMBOOK_RECORD": str(record), "MMBOOK_STATIC": "1", "OMP_NUM_THREADS": "1"}
-        NotebookClient(
-            jupytext.read(CHAPTER),
-            timeout=900,
-            kernel_name="python3",
-            resources={"metadata": {"path": folder}},
-        ).execute()
-        del os.environ["MMBOOK_RECORD"]
-        rows = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
-    return {name.removeprefix("trust-regions."): value for name, value in rows}
-
-
 def pixels(task: str) -> dict[str, dict]:
     """Greedy returns of PPO on seen and on held-out artwork, over SEEDS."""
     name, settings = PIXELS[task]
@@ -103,10 +80,4 @@ def pixels(task: str) -> dict[str, dict]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    measured = run_chapter()
-    if missing := SAYS.keys() ^ measured.keys():
-        raise SystemExit(
-            f"the chapter's checks and this script's table differ in: {', '.join(sorted(missing))}"
-        )
-    values = {key: number(measured[key], SAYS[key][0], SAYS[key][1], unit=SAYS[key][2]) for key in SAYS}
-    write("trust-regions", {**values, **pixels("gaze"), **pixels("classifier")})
+    write("trust-regions", {**measure("rl/trust-regions", SAYS), **pixels("gaze"), **pixels("classifier")})

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import re
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,3 +124,17 @@ def check_number(name: str, measured: float, folder: Path | None = None, compare
             f"benchmarks/results/{name.split('.')[0]}.json again with its benchmark; if not, find what moved."
         )
     return measured
+
+
+def check_cost(chapter: str) -> None:
+    """Note the CPU seconds and the peak memory of this process as `<chapter>.cpu_seconds` and `.memory_gb`.
+
+    Nothing is compared: machines differ. Where the system does not tell the memory (Windows) it is left out.
+    """
+    check_number(f"{chapter}.cpu_seconds", time.process_time(), compare=False)
+    try:
+        import resource
+    except ImportError:
+        return
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes on Linux
+    check_number(f"{chapter}.memory_gb", peak / 2 ** (30 if sys.platform == "darwin" else 20), compare=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from mmbook.publishing import NumberError, check_number, committed
+from mmbook.publishing import NumberError, check_cost, check_number, committed
 from mmbook.publishing.numbers import number_text, read_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,32 @@ def test_without_committed_results_nothing_is_compared(monkeypatch, capsys):
     monkeypatch.setattr("mmbook.publishing.numbers.results_folder", lambda: None)
     assert check_number("quickstart.after", 0.1) == 0.1
     assert "nothing is compared" in capsys.readouterr().out
+
+
+def noted_cost(path: Path) -> dict[str, float]:
+    path.unlink(missing_ok=True)
+    check_cost("chapter")
+    return dict(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_the_cost_of_a_chapter_is_this_process_and_is_compared_with_nothing(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    check_cost("slowstart")  # there is no such file of results, and no complaint
+    monkeypatch.setenv("MMBOOK_RECORD", str(tmp_path / "record.jsonl"))
+    before = time.process_time()
+    cost = noted_cost(tmp_path / "record.jsonl")
+    assert cost.keys() == {"chapter.cpu_seconds", "chapter.memory_gb"}
+    assert before <= cost["chapter.cpu_seconds"] <= time.process_time()
+    if sys.platform == "linux":  # the kernel tells the peak in another place too
+        status = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        assert cost["chapter.memory_gb"] == pytest.approx(int(status[1]) / 2**20, rel=0.05)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for system, unit in {"linux": 2**20, "darwin": 2**30}.items():
+        monkeypatch.setattr(sys, "platform", system)
+        cost = noted_cost(tmp_path / "record.jsonl")
+        assert cost["chapter.memory_gb"] == pytest.approx(peak / unit, rel=0.05)
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert noted_cost(tmp_path / "record.jsonl").keys() == {"chapter.cpu_seconds"}
 
 
 def test_every_committed_results_file_is_complete():
