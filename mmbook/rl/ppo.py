@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -78,14 +79,24 @@ def prepare(batch: Rollout, config: PPOConfig) -> Steps:
     return Steps(*(x[live][None] for x in kept))
 
 
-def ppo_loss(model: ActorCritic, part: Steps, config: PPOConfig, eps: float) -> tuple[Tensor, Tensor]:
-    """The total loss of a minibatch, and the new log-probabilities (1, N)."""
+def ppo_loss(model: ActorCritic, part: Steps, config: PPOConfig, eps: float) -> Tensor:
+    """The total loss of a minibatch."""
     z, V = model(part.obs)
-    log_p = log_prob(z, part.actions)
-    L_pi = policy_loss(log_p, part.log_p_old, part.A, part.m, eps)
+    L_pi = policy_loss(log_prob(z, part.actions), part.log_p_old, part.A, part.m, eps)
     L_v = value_loss(V, part.V_old, part.G, part.m, config.eps_v)
     H = masked_mean(entropy(z), part.m)
-    return total_loss(L_pi, L_v, H, config.c_v, config.c_H), log_p
+    return total_loss(L_pi, L_v, H, config.c_v, config.c_H)
+
+
+@torch.no_grad()
+def health(model: ActorCritic, steps: Steps, eps: float) -> dict[str, float]:
+    """How far the policy is from the one that played, over all steps, and how good the critic was."""
+    log_p = log_prob(model(steps.obs)[0], steps.actions)
+    return {
+        "approximate_kl": approximate_kl(log_p, steps.log_p_old, steps.m).item(),
+        "clip_fraction": clip_fraction(log_p, steps.log_p_old, steps.m, eps).item(),
+        "explained_variance": explained_variance(steps.V_old, steps.G, steps.m).item(),
+    }
 
 
 def train_ppo(
@@ -106,25 +117,16 @@ def train_ppo(
         left = max(1e-3, 1 - player.steps / config.steps) if config.anneal else 1.0
         optimizer.param_groups[0]["lr"] = config.lr * left
         steps, eps = prepare(batch, config), config.eps * left
-        moved, count = torch.zeros(()), steps.m.shape[1]
+        count = steps.m.shape[1]
         for _ in range(config.epochs):
-            if moved > config.target_kl:
-                break
             order = torch.randperm(count, generator=generator)
             for rows in order.tensor_split(min(config.minibatches, count)):
-                part = steps.part(rows)
-                loss, log_p = ppo_loss(model, part, config, eps)
+                loss = ppo_loss(model, steps.part(rows), config, eps)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
-            moved = approximate_kl(log_p.detach(), part.log_p_old, part.m)
-        run.history.append(
-            {
-                "step": player.steps,
-                "approximate_kl": moved.item(),
-                "clip_fraction": clip_fraction(log_p.detach(), part.log_p_old, part.m, eps).item(),
-                "explained_variance": explained_variance(steps.V_old, steps.G, steps.m).item(),
-            }
-        )
+            if isfinite(config.target_kl) and health(model, steps, eps)["approximate_kl"] > config.target_kl:
+                break
+        run.history.append({"step": player.steps, **health(model, steps, eps)})
     return run

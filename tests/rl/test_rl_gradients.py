@@ -121,7 +121,7 @@ def test_a_wrong_critic_biases_every_lambda_below_one_the_more_the_lower(tree):
 def ppo_gradient(model: ActorCritic, batch: Rollout, p: Tensor, config: PPOConfig) -> Tensor:
     def loss(row: Rollout) -> Tensor:
         steps = prepare(row, config)
-        return ppo_loss(model, steps, config, config.eps)[0] * steps.m.sum()  # a sum over the episode
+        return ppo_loss(model, steps, config, config.eps) * steps.m.sum()  # a sum over the episode
 
     return expected_gradient(model, batch, p, loss)
 
@@ -217,7 +217,7 @@ def loss_of(model: ActorCritic, config):
         if isinstance(config, A2CConfig):
             return a2c_loss(model, batch, config, N=B)
         steps = prepare(batch, config)
-        return ppo_loss(model, steps, config, config.eps)[0] * steps.m.sum() / B
+        return ppo_loss(model, steps, config, config.eps) * steps.m.sum() / B
 
     return loss
 

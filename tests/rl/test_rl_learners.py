@@ -133,6 +133,13 @@ def test_annealing_ends_at_a_step_of_nothing(monkeypatch):
     assert set(rates) == {1e-3}
 
 
+def test_the_divergence_is_read_after_the_last_step():
+    one_step = PPOConfig(steps=500, epochs=1, anneal=False)
+    for lr, still in ((3e-3, False), (0.0, True)):
+        history = train_ppo(cartpole(), replace(one_step, lr=lr), 0).history
+        assert {row["approximate_kl"] < 1e-9 for row in history} == {still}
+
+
 def test_a_target_divergence_ends_the_epochs_early():
     config = PPOConfig(steps=1_000, epochs=30, lr=3e-3, anneal=False)
     far, near = (
