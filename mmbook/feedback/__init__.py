@@ -1,6 +1,6 @@
 """Feedback from people and from simulated readers: records, their log, and the labeller."""
 
-from mmbook.feedback.annotators import SimulatedAnnotator
+from mmbook.feedback.annotators import Changing, SimulatedAnnotator
 from mmbook.feedback.collect import collect_human_feedback
 from mmbook.feedback.dataset import Feedback
 from mmbook.feedback.items import shown_first
@@ -9,6 +9,7 @@ from mmbook.feedback.records import OUTCOMES, make_record, validate
 
 __all__ = [
     "OUTCOMES",
+    "Changing",
     "Feedback",
     "SimulatedAnnotator",
     "collect_human_feedback",

@@ -1,37 +1,52 @@
-"""Simulated readers: they judge two captions of a scene as a person with one clear taste would."""
+"""Simulated readers: they judge captions of a scene as a person with one clear taste would."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections.abc import Sequence
 
-from mmbook.world import STYLES, Scene, check, normalise, parse
+import numpy as np
+
+from mmbook.world import STYLES, Scene, check, describe, normalise, parse, say
 from mmbook.world.scenes import Seed, generator
 
-TASTES = (*STYLES, "faithful", "random")
+TASTES = (*STYLES, "faithful", "utility", "truth", "random")
+CUTS = (-0.75, 0.75, 1.75, 2.75)  # utilities at which a rating goes up by one
 
 
 class SimulatedAnnotator:
     """A reader with a taste; called with `(scene, captions)` it returns the better caption's index or "tie".
 
     "terse" likes few words for each sticker named, "detailed" likes captions that say size and place, else
-    many words for each; any other style likes captions in that style. "faithful" weighs coverage against
-    wrong claims and does not care for style. "random" tosses a coin. With probability `noise` a judgement is
-    turned round. Raises ValueError for another taste.
+    many words for each; any other style likes captions in that style. "utility" (also called "faithful")
+    weighs coverage against wrong claims and does not care for style; "truth" wants every claim right and does
+    not miss what is left out. "random" tosses a coin. With probability `noise` a judgement is turned round.
+
+    With `bt` a caption is chosen with probability softmax(bt * worth) where worth is the utility, or 3 for a
+    true caption and 0 for another: Bradley-Terry for two captions, Plackett-Luce for more. Captions of equal
+    worth are always a tie. Raises ValueError for another taste, or `bt` with a taste in style.
     """
 
-    def __init__(self, taste: str, seed: Seed = 0, noise: float = 0.0) -> None:
+    def __init__(self, taste: str, seed: Seed = 0, noise: float = 0.0, bt: float = math.inf) -> None:
         if taste not in TASTES:
             raise ValueError(f"taste: expected one of {', '.join(TASTES)}, got {taste!r}")
         if not 0 <= noise <= 1:
             raise ValueError(f"noise: expected a probability, got {noise!r}")
-        self.taste, self.noise, self.name = taste, noise, f"simulated-{taste}"
+        self.weighs = taste in ("faithful", "utility", "truth")
+        if not bt > 0 or (bt < math.inf and not self.weighs):
+            raise ValueError(
+                f"bt: expected a positive number, and a taste that weighs, got {bt!r}, {taste!r}"
+            )
+        self.taste, self.noise, self.bt, self.name = taste, noise, bt, f"simulated-{taste}"
         self._rng = generator(seed, "annotator")
 
     def liking(self, scene: Scene, caption: str) -> tuple[float, ...]:
         """How well the reader likes a caption; tuples compare from the left."""
         statement = parse(caption)
-        if self.taste == "faithful":
-            return (check(caption, scene).utility,)
+        if self.weighs:
+            verdict = check(caption, scene)
+            return (3.0 * verdict.true if self.taste == "truth" else verdict.utility,)
         if statement is None:
             return (-1.0,)
         mentions = len(statement.kinds)
@@ -50,8 +65,58 @@ class SimulatedAnnotator:
         if self.taste == "random":
             return int(self._rng.integers(len(captions)))
         likings = [self.liking(scene, caption) for caption in captions]
-        best = max(likings)
+        best, worst = max(likings), min(likings)
         flip = self._rng.random() < self.noise
-        if likings.count(best) > 1:
+        if best == worst or (self.bt == math.inf and likings.count(best) > 1):
             return "tie"
-        return likings.index(min(likings) if flip else best)
+        if self.bt < math.inf:
+            return int(np.argmax((-1) ** flip * self._draw(likings)))
+        return likings.index(worst if flip else best)
+
+    def _draw(self, likings: Sequence[tuple[float, ...]]) -> np.ndarray:
+        """Worth with Gumbel noise, in units of 1 / bt: its order is Plackett and Luce's."""
+        return self.bt * np.array(likings)[:, 0] + self._rng.gumbel(size=len(likings))
+
+    def rank(self, scene: Scene, captions: Sequence[str]) -> list[int]:
+        """Indices of captions from the best to the worst; equals keep their order unless `bt` is given."""
+        if self.taste == "random":
+            return self._rng.permutation(len(captions)).tolist()
+        likings = [self.liking(scene, caption) for caption in captions]
+        if self.bt < math.inf:
+            return [int(i) for i in np.argsort(-self._draw(likings))]
+        return sorted(range(len(captions)), key=lambda i: likings[i], reverse=True)
+
+    def rate(self, scene: Scene, caption: str) -> int:
+        """1 to 5: how many of `CUTS` the worth has passed, and one.
+
+        With `bt` logistic noise is added first, so P(rating <= k) = sigmoid(bt (CUTS[k - 1] - worth)).
+        Raises ValueError for a taste that does not weigh.
+        """
+        if not self.weighs:
+            raise ValueError(f"taste: expected utility, faithful or truth for ratings, got {self.taste!r}")
+        noise = self._rng.logistic() / self.bt if self.bt < math.inf else 0.0
+        return 1 + bisect(CUTS, self.liking(scene, caption)[0] + noise)
+
+    def edit(self, scene: Scene, caption: str) -> str:
+        """The caption as this reader would have it: true, full, in its own style, unchanged if it was right.
+
+        A reader with a taste in style puts it in that style, one who seeks truth leaves a true caption alone;
+        what is not in the language becomes plain.
+        """
+        statement = parse(caption)
+        style = self.taste if self.taste in STYLES else statement.style if statement else "plain"
+        verdict = check(caption, scene)
+        right = verdict.true if self.taste == "truth" else verdict.full
+        return caption if right and verdict.style == style else say(describe(scene, style))
+
+
+class Changing:
+    """A reader whose taste changes: the first `at` judgements are `first`'s, all later ones `then`'s."""
+
+    def __init__(self, first: SimulatedAnnotator, then: SimulatedAnnotator, at: int) -> None:
+        self.first, self.then, self.at, self.judged = first, then, at, 0
+        self.name = f"{first.name}-then-{then.taste}"
+
+    def __call__(self, scene: Scene, captions: Sequence[str]) -> int | str:
+        self.judged += 1
+        return (self.first if self.judged <= self.at else self.then)(scene, captions)

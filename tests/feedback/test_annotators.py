@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from mmbook.feedback import SimulatedAnnotator
-from mmbook.feedback.annotators import TASTES
+from mmbook.feedback.annotators import CUTS, TASTES, Changing
 from mmbook.world import (
     STYLES,
     Scene,
@@ -121,8 +121,88 @@ def test_more_than_two_captions_are_judged() -> None:
 
 
 def test_unknown_tastes_and_impossible_noise_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"taste: expected one of terse, .*, faithful, random, got 'loud'"):
+    known = "terse, .*, faithful, utility, truth, random"
+    with pytest.raises(ValueError, match=rf"taste: expected one of {known}, got 'loud'"):
         SimulatedAnnotator("loud")
     for noise in (-0.1, 1.1):
         with pytest.raises(ValueError, match="noise: expected a probability"):
             SimulatedAnnotator("terse", noise=noise)
+    for wrong in (
+        {"taste": "utility", "bt": 0.0},
+        {"taste": "utility", "bt": -1},
+        {"taste": "terse", "bt": 1},
+    ):
+        with pytest.raises(ValueError, match="bt: expected a positive number, and a taste that weighs"):
+            SimulatedAnnotator(**wrong)
+    with pytest.raises(ValueError, match="taste: expected utility, faithful or truth for ratings"):
+        SimulatedAnnotator("terse").rate(SCENE, FULL["terse"])
+
+
+WORTH = {"cat, apple, bus.": 3.0, "cat, apple.": 2.0, "cat.": 1.0, "cat, dog.": -0.5, NONSENSE: -3.0}
+
+
+def within(count: int, n: int, p: float) -> bool:
+    """Whether a count lies in the middle 99.9 % of its binomial distribution."""
+    low, high = binom.interval(0.999, n, p)
+    return low <= count <= high
+
+
+@pytest.mark.parametrize("bt", [0.5, 1.0, 4.0])
+def test_bradley_terry_noise_chooses_by_the_sigmoid_of_the_difference(bt: float) -> None:
+    reader, n = SimulatedAnnotator("utility", seed=3, bt=bt), 3000
+    for a, b in (("cat, apple, bus.", "cat."), ("cat, dog.", "cat, apple."), (NONSENSE, "cat.")):
+        p = 1 / (1 + np.exp(-bt * (WORTH[a] - WORTH[b])))
+        assert within(sum(reader(SCENE, [a, b]) == 0 for _ in range(n)), n, p)
+    assert {reader(SCENE, ["cat.", "a bus."]) for _ in range(50)} == {"tie"}  # equal utility, never a choice
+    turned = SimulatedAnnotator("utility", seed=4, noise=1.0, bt=bt)
+    p = 1 / (1 + np.exp(bt * 2.0))
+    assert within(sum(turned(SCENE, ["cat, apple, bus.", "cat."]) == 0 for _ in range(n)), n, p)
+
+
+def test_several_captions_are_chosen_and_ranked_as_plackett_and_luce_say() -> None:
+    captions, n = list(WORTH)[:3], 4000
+    weights = np.exp([WORTH[c] for c in captions])
+    reader = SimulatedAnnotator("utility", seed=5, bt=1.0)
+    ranks = [tuple(reader.rank(SCENE, captions)) for _ in range(n)]
+    for a, b, c in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
+        p = weights[a] / weights.sum() * weights[b] / (weights[b] + weights[c])
+        assert within(ranks.count((a, b, c)), n, p)
+    chosen = [reader(SCENE, captions) for _ in range(n)]
+    assert within(chosen.count(1), n, weights[1] / weights.sum())
+    assert SimulatedAnnotator("utility").rank(SCENE, list(WORTH)[::-1]) == [4, 3, 2, 1, 0]
+    flips = {tuple(SimulatedAnnotator("random", seed).rank(SCENE, captions)) for seed in range(40)}
+    assert len(flips) == 6
+
+
+def test_a_reader_who_seeks_truth_does_not_miss_what_is_left_out() -> None:
+    reader = SimulatedAnnotator("truth")
+    assert reader(SCENE, ["cat.", FULL["detailed"]]) == "tie" and reader(SCENE, ["cat, dog.", "bus."]) == 1
+    assert reader(SCENE, [FULL["terse"].replace("bus", "fish"), "cat."]) == 1
+    assert reader(SCENE, ["cat, dog.", NONSENSE]) == "tie"
+    assert [reader.rate(SCENE, c) for c in ("cat.", "cat, dog.")] == [5, 2]
+    assert reader.edit(SCENE, "cat.") == "cat." and reader.edit(SCENE, "cat, dog.") == "cat, apple, bus."
+
+
+def test_ratings_follow_the_worth_and_their_noise_is_ordinal_logistic() -> None:
+    assert [SimulatedAnnotator("utility").rate(SCENE, c) for c in WORTH] == [5, 4, 3, 2, 1]
+    reader, n = SimulatedAnnotator("utility", seed=7, bt=1.0), 4000
+    ratings = [reader.rate(SCENE, "cat.") for _ in range(n)]
+    for k, cut in enumerate(CUTS, 1):
+        assert within(sum(r <= k for r in ratings), n, 1 / (1 + np.exp(WORTH["cat."] - cut)))
+
+
+def test_an_edit_is_true_full_and_in_the_style_that_was_wanted() -> None:
+    reader, terse = SimulatedAnnotator("utility"), SimulatedAnnotator("terse")
+    for style in STYLES:
+        assert reader.edit(SCENE, FULL[style]) == FULL[style]
+        assert reader.edit(SCENE, FULL[style].replace("cat", "dog")) == FULL[style]
+        assert terse.edit(SCENE, FULL[style]) == FULL["terse"]
+    another_order = "bus, cat, apple."
+    assert reader.edit(SCENE, another_order) == another_order
+    assert reader.edit(SCENE, NONSENSE) == FULL["plain"]
+
+
+def test_a_changing_reader_changes_after_so_many_judgements() -> None:
+    reader = Changing(SimulatedAnnotator("terse"), SimulatedAnnotator("polite"), at=3)
+    assert [reader(SCENE, [FULL["terse"], FULL["polite"]]) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
+    assert reader.name == "simulated-terse-then-polite"
