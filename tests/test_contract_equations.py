@@ -14,7 +14,7 @@ LABEL = re.compile(r"(eq|id):[a-z0-9]+(-[a-z0-9]+)*")
 FENCE = re.compile(r"\s*(?P<mark>`{3,}|~{3,}|:{3,})\s*(?P<info>.*?)\s*$")
 CODE = {"code", "code-block", "code-cell", "sourcecode", "eval-rst", "raw", "literalinclude"}
 TEX_TOKEN = re.compile(r"\\(?:text|mathrm|operatorname)\{[^}]*\}|\\[A-Za-z]+|\\.|\S")
-GREEK = ["beta", "delta", "gamma", "lambda", "mu", "pi", "rho", "sigma", "tau", "theta"]
+GREEK = ["beta", "delta", "gamma", "kappa", "lambda", "mu", "nu", "pi", "rho", "sigma", "tau", "theta"]
 # Arguments whose TeX does not follow from their name.
 SPELLED = {
     "actions": ["a"],

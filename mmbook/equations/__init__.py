@@ -18,7 +18,14 @@ from .divergence import kl_k1, kl_k2, kl_k3
 from .optimum import kl_objective, kl_regularised_optimum
 from .policy_gradient import group_standardised, leave_one_out, policy_gradient_loss, softmax_policy_gradient
 from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss, total_loss, value_loss
-from .preference import preference_loss, preference_probability
+from .preference import (
+    ordinal_loss,
+    preference_loss,
+    preference_probability,
+    ranking_loss,
+    tie_loss,
+    tie_probabilities,
+)
 from .probability import entropy, log_prob
 from .returns import discounted_return, gae, shaped_reward, standardised_score
 from .temporal import (
@@ -38,10 +45,10 @@ __all__ = [
     "action_value", "approximate_kl", "bellman_expectation", "bellman_optimality", "clip_fraction",
     "discounted_return", "double_q_target", "dqn_loss", "eligibility", "entropy", "epsilon_greedy",
     "expected_sarsa_target", "explained_variance", "fisher_matrix", "gae", "group_standardised", "kl_k1",
-    "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum", "leave_one_out", "log_prob",
-    "masked_mean", "mean_divergence", "natural_step", "occupancy", "policy_gradient_loss", "policy_loss",
-    "policy_value", "preference_loss", "preference_probability", "q_learning_target", "sac_policy_loss",
-    "shaped_reward", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
-    "softmax_policy_gradient", "standardised_score", "step_size", "surrogate", "td_error", "total_loss",
-    "value_loss", "whiten",
+    "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum", "leave_one_out", "log_prob", "masked_mean",
+    "mean_divergence", "natural_step", "occupancy", "ordinal_loss", "policy_gradient_loss", "policy_loss",
+    "policy_value", "preference_loss", "preference_probability", "q_learning_target", "ranking_loss",
+    "sac_policy_loss", "shaped_reward", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
+    "softmax_policy_gradient", "standardised_score", "step_size", "surrogate", "td_error", "tie_loss",
+    "tie_probabilities", "total_loss", "value_loss", "whiten",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ def check_range(
     name: str, value: Number, low: float, high: float = float("inf"), open_low: bool = True
 ) -> None:
     """Raise ValueError unless low < value <= high (low <= value with `open_low=False`)."""
-    number = float(value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     if not (low < number <= high or (not open_low and number == low)):
         relation = ">" if open_low else ">="
         ceiling = "" if high == float("inf") else f" and <= {high:g}"
