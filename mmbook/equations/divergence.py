@@ -1,11 +1,11 @@
-"""How far a policy has moved from its reference, estimated from the sampled tokens alone."""
+"""How far a policy has moved from its reference, estimated from the sampled tokens alone, and its price."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ._arguments import check_shapes, widen
+from ._arguments import Number, check_range, check_shapes, widen
 
 
 def kl_k1(log_p: Tensor, log_p_ref: Tensor) -> Tensor:
@@ -32,3 +32,16 @@ def kl_k3(log_p: Tensor, log_p_ref: Tensor) -> Tensor:
     """
     d = kl_k1(log_p, log_p_ref)
     return torch.expm1(-d) + d  # exp(-d) - 1 + d, accurate for small d
+
+
+def adaptive_beta(beta: Number, KL: Number, KL_target: Number, n: int, horizon: float) -> Number:
+    """The price of a nat for the next update, higher where KL was above KL_target, lower where below.
+
+    Implements {eq}`eq:adaptive-kl`. KL is what the last n responses measured, in nats a response. Raises
+    ValueError for beta, n < 0, or KL_target, horizon <= 0. Source: Ziegler et al. 2019.
+    """
+    check_range("beta", beta, 0, open_low=False)
+    check_range("KL_target", KL_target, 0)
+    check_range("n", n, 0, open_low=False)
+    check_range("horizon", horizon, 0)
+    return beta * (1 + min(max(KL / KL_target - 1, -0.2), 0.2) * n / horizon)

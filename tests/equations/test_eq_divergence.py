@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbook.equations import kl_k1, kl_k2, kl_k3
+from mmbook.equations import adaptive_beta, kl_k1, kl_k2, kl_k3
 
 
 def two_policies(seed: int = 0, size: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,3 +110,14 @@ def test_differing_shapes_are_named() -> None:
     for estimator in (kl_k1, kl_k2, kl_k3):
         with pytest.raises(ValueError, match=r"log_p_ref: expected shape \(2, 3\) like log_p, got \(2, 1\)"):
             estimator(torch.zeros(2, 3), torch.zeros(2, 1))
+
+
+def test_price_follows_the_distance_but_not_far() -> None:
+    assert adaptive_beta(0.1, 6.0, 6.0, 256, 10_000) == 0.1
+    assert adaptive_beta(0.1, 6.6, 6.0, 256, 10_000) == pytest.approx(0.1 * (1 + 0.1 * 0.0256), abs=1e-12)
+    assert adaptive_beta(0.1, 600.0, 6.0, 256, 10_000) == pytest.approx(0.1 * (1 + 0.2 * 0.0256), abs=1e-12)
+    assert adaptive_beta(0.1, -3.0, 6.0, 256, 10_000) == pytest.approx(0.1 * (1 - 0.2 * 0.0256), abs=1e-12)
+    assert adaptive_beta(torch.tensor(0.1), torch.tensor(12.0), 6.0, 1, 1.0).item() == pytest.approx(0.12)
+    for bad in ({"KL_target": 0.0}, {"horizon": 0.0}, {"beta": -1.0}):
+        with pytest.raises(ValueError, match=rf"{next(iter(bad))}: expected a number"):
+            adaptive_beta(**{"beta": 0.1, "KL": 1.0, "KL_target": 1.0, "n": 1, "horizon": 1.0, **bad})
