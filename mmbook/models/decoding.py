@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,11 +42,9 @@ def decode(
     ids = torch.full((batch, longest), model.tokenizer.pad_token_id, device=model.device)
     mask, log_p = (torch.zeros(batch, longest, device=model.device) for _ in range(2))
     rows = torch.arange(batch, device=model.device)  # where each row of the running batch belongs
-    full_mask, alive = prefix.mask, torch.ones(batch, dtype=torch.bool, device=model.device)
-    padded = not bool(prefix.mask.all())
-    cache, step = DynamicCache(), {"inputs_embeds": prefix.embeds}
-    if padded:
-        step |= {"attention_mask": full_mask, "position_ids": (full_mask.cumsum(1) - 1).clamp(min=0)}
+    alive = torch.ones(batch, dtype=torch.bool, device=model.device)
+    cache, step = DynamicCache(), {"inputs_embeds": prefix.embeds, **prefix.beside(0)}
+    prefix = replace(prefix, deep=None)  # read once, then in the cache
     for t in range(longest):
         state = model.decoder(**step, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
         z = model.logits(state).float()
@@ -63,11 +61,11 @@ def decode(
         if alive.float().mean() < 0.5:
             keep = alive.nonzero().squeeze(1)
             cache.batch_select_indices(keep)
-            rows, action, alive, full_mask = rows[keep], action[keep], alive[keep], full_mask[keep]
-        step = {"inputs_embeds": model.module.get_input_embeddings()(action[:, None]).to(prefix.embeds.dtype)}
-        if padded:
-            full_mask = torch.cat([full_mask, full_mask.new_ones(len(full_mask), 1)], 1)
-            step |= {"attention_mask": full_mask, "position_ids": (full_mask.sum(1, keepdim=True) - 1)}
+            rows, action, alive, prefix = rows[keep], action[keep], alive[keep], prefix[keep]
+        step = prefix.beside(t + 1)
+        if "position_ids" in step:
+            step["position_ids"] = step["position_ids"][..., -1:]
+        step["inputs_embeds"] = model.module.get_input_embeddings()(action[:, None]).to(prefix.embeds.dtype)
     length = int(mask.sum(1).max())
     ended = (ids == end).any(1)
     return Decoded(ids[:, :length], mask[:, :length], log_p[:, :length], ended)

@@ -23,22 +23,54 @@ class Prefix:
     """What the language model reads before the caption.
 
     Embeddings (B, P, D) with the picture in them, a mask (B, P) with 0 on padding, and `picture` (B, P), true
-    where an embedding is a part of the picture.
+    where an embedding is a part of the picture. Some models also have `positions` (B, 3, P), the time, row
+    and column of each embedding, and `deep` (B, P, K, D), what the first K layers add to their states.
     """
 
     embeds: Tensor
     mask: Tensor
     picture: Tensor
+    positions: Tensor | None = None
+    deep: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.embeds)
 
     def __getitem__(self, index: Any) -> Prefix:
-        return Prefix(self.embeds[index], self.mask[index], self.picture[index])
+        return Prefix(*(None if x is None else x[index] for x in vars(self).values()))
 
     def repeat(self, times: int) -> Prefix:
         """Every row `times` times in a row."""
         return self[torch.arange(len(self), device=self.mask.device).repeat_interleave(times)]
+
+    def beside(self, more: int) -> dict[str, Any]:
+        """What the decoder is told besides the embeddings of the prefix and of `more` tokens after it.
+
+        Tokens go on after the furthest place that the model gave to the prefix, the same on all axes.
+        """
+        told: dict[str, Any] = padding(self.mask, more)
+        if self.positions is not None:
+            after = torch.arange(1, more + 1, device=self.mask.device) + self.positions.amax((1, 2))[:, None]
+            after = after[:, None].expand(-1, self.positions.shape[1], -1)
+            told["position_ids"] = torch.cat([self.positions, after], 2).transpose(0, 1)  # (3, B, P + more)
+        if self.deep is not None:
+            told["visual_pos_masks"] = nn.functional.pad(self.picture, (0, more))
+            told["deepstack_visual_embeds"] = list(self.deep[self.picture].unbind(1))
+        return told
+
+
+# What a language model may be fed, with its number of axes (a list has none).
+FED = {
+    "inputs_embeds": 3,
+    "attention_mask": 2,
+    "position_ids": 3,
+    "visual_pos_masks": 2,
+    "deepstack_visual_embeds": 0,
+}
+
+
+def _rank(value: Any) -> int | None:
+    return getattr(value, "ndim", 0) if isinstance(value, Tensor | dict | list | tuple) else None
 
 
 class _Captured(Exception):
@@ -92,11 +124,16 @@ class VLM:
         return VLM(copy.deepcopy(self.module), self.processor, self.prompt, self.picture_size, self.max_words)
 
     @torch.no_grad()
-    def prefix(self, pictures: SceneBatch | Sequence[Scene] | np.ndarray) -> Prefix:
-        """Scenes, or uint8 pictures (B, H, W, 3), as the embeddings that the language model itself is fed."""
-        pixels = pictures if isinstance(pictures, np.ndarray) else render(pictures, self.picture_size)
+    def prefix(self, pictures: SceneBatch | Sequence[Scene] | np.ndarray | Sequence[np.ndarray]) -> Prefix:
+        """Scenes, or uint8 pictures (H, W, 3) each, as the embeddings that the language model itself is fed.
+
+        Raises NotImplementedError when it is fed more than a prefix holds.
+        """
+        drawn = isinstance(pictures[0], np.ndarray)
+        pixels: Any = pictures if drawn else render(pictures, self.picture_size)  # type: ignore[arg-type]
+        nested = [[picture] for picture in pixels]  # one picture to a prompt, the form every processor takes
         inputs = self.processor(
-            images=list(pixels), text=[self.prompt] * len(pixels), return_tensors="pt", padding=True
+            images=nested, text=[self.prompt] * len(nested), return_tensors="pt", padding=True
         )
         seen: dict[str, Any] = {}
 
@@ -111,9 +148,22 @@ class VLM:
             pass
         finally:
             hook.remove()
+        if strange := sorted(n for n, x in seen.items() if _rank(x) not in (None, FED.get(n))):
+            raise NotImplementedError(
+                f"{type(self.module).__name__}: expected a language model that reads embeddings from left to "
+                f"right, got one with {', '.join(strange)} of its own"
+            )
+        embeds, positions, deep = seen["inputs_embeds"], seen.get("position_ids"), None
+        if layers := seen.get("deepstack_visual_embeds"):
+            deep = embeds.new_zeros(*embeds.shape[:2], len(layers), embeds.shape[2])
+            deep[seen["visual_pos_masks"]] = torch.stack(layers, 1).to(embeds)
         picture = inputs["input_ids"] == self.module.config.image_token_id
         return Prefix(
-            seen["inputs_embeds"], inputs["attention_mask"].to(self.device), picture.to(self.device)
+            embeds,
+            inputs["attention_mask"].to(self.device),
+            picture.to(self.device),
+            None if positions is None else positions.transpose(0, 1),
+            deep,
         )
 
     def tokens(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -139,7 +189,7 @@ class VLM:
         embeds = torch.cat(
             [prefix.embeds, self.module.get_input_embeddings()(ids).to(prefix.embeds.dtype)], 1
         )
-        out = self.decoder(inputs_embeds=embeds, use_cache=False, **padding(prefix.mask, ids.shape[1]))
+        out = self.decoder(inputs_embeds=embeds, use_cache=False, **prefix.beside(ids.shape[1]))
         return out.last_hidden_state[:, prefix.embeds.shape[1] - 1 :]
 
     def logits(self, states: Tensor) -> Tensor:

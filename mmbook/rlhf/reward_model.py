@@ -120,9 +120,7 @@ class _Features:
     def __init__(self, trunk: VLM, pairs: Sequence[Pair], pictures: Sequence[Scene] | None = None) -> None:
         self.prefix = trunk.prefix(pictures or [scene for scene, _, _ in pairs])
         ids, mask = trunk.tokens([c for _, c, _ in pairs] + [r for _, _, r in pairs])
-        both = Prefix(
-            *(torch.cat([x, x]) for x in (self.prefix.embeds, self.prefix.mask, self.prefix.picture))
-        )
+        both = self.prefix[torch.arange(len(pairs)).repeat(2)]
         states = torch.cat(
             [trunk.states(both[i : i + 256], ids[i : i + 256]) for i in range(0, len(ids), 256)]
         )
