@@ -2,6 +2,13 @@
 
 from mmbook.evaluate.captions import captions
 from mmbook.evaluate.intervals import wilson
-from mmbook.evaluate.sharpening import matched_temperature, sequence_entropy, sharpening_rows
+from mmbook.evaluate.sharpening import matched_temperature, sequence_entropy, sequence_kl, sharpening_rows
 
-__all__ = ["captions", "matched_temperature", "sequence_entropy", "sharpening_rows", "wilson"]
+__all__ = [
+    "captions",
+    "matched_temperature",
+    "sequence_entropy",
+    "sequence_kl",
+    "sharpening_rows",
+    "wilson",
+]
