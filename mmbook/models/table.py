@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmbook.equations import log_prob
 from mmbook.models.decoding import Decoded
 from mmbook.models.vlm import Prefix
+from mmbook.world import SceneBatch
 from mmbook.world.caption_tree import CaptionTree
 
 
@@ -54,6 +55,10 @@ class TableLM:
     def copy(self) -> TableLM:
         """The same model with weights of its own."""
         return TableLM(self.tree, self.module.weight.detach().T)
+
+    def scenes(self, n: int, rng: Any = None) -> SceneBatch:
+        """The tree's scene, `n` times."""
+        return SceneBatch.of([self.tree.scene] * n)
 
     def prefix(self, scenes: Sequence[Any]) -> Prefix:
         """One empty row for each scene: the tree knows only one picture."""

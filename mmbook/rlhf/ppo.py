@@ -1,13 +1,17 @@
 """PPO-RLHF on a model that sees: sample captions, score them, shape rewards, estimate advantages, take steps.
 
-The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`.
+The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`. RLOO and GRPO
+({cite}`kool2019rloo`, {cite}`shao2024grpo`) differ in the advantage alone and run through the same lines.
 """
 
 from __future__ import annotations
 
-import math
+import copy
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import (
+    adaptive_beta,
     approximate_kl,
     clip_fraction,
     entropy,
     explained_variance,
     gae,
+    group_standardised,
     kl_k1,
+    kl_k2,
+    kl_k3,
+    leave_one_out,
     log_prob,
     masked_mean,
     policy_loss,
@@ -31,58 +40,25 @@ from mmbook.equations import (
     whiten,
 )
 from mmbook.feedback.items import whole_seed
-from mmbook.models import VLM, Adapted, Prefix, ScalarHead, decode
+from mmbook.models import Prefix, decode
 from mmbook.models.threads import one_thread
-from mmbook.rlhf.reward_model import RewardModel
+from mmbook.rlhf.config import PPOConfig
+from mmbook.rlhf.rewards import Reward
+from mmbook.rlhf.scorer import Scorer
+from mmbook.training.checkpoint import Checkpoint
 from mmbook.training.progress import bar
 from mmbook.world import SceneBatch, sample_scenes
 
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """What one run does; the symbols are those of the equations."""
-
-    updates: int = 16
-    batch: int = 128  # captions sampled for an update
-    epochs: int = 2  # passes over them
-    minibatches: int = 4  # optimizer steps in a pass
-    accumulate: int = 1  # micro-batches a minibatch is computed in; changes memory, not the result
-    lr: float = 1e-3  # of the adapters; decays linearly to zero over the run
-    value_lr: float = 3e-3  # of the value head
-    rank: int = 16  # of the adapters
-    tau: float = 1.0  # temperature of sampler, old, new and reference policy alike
-    beta: float = 0.3  # price of a nat away from the reference, in standard deviations of the reward
-    gamma: float = 1.0
-    lam: float = 0.95
-    eps: float = 0.2
-    eps_v: float = 0.2
-    c_v: float = 0.5
-    c_H: float = 0.0
-    c: float = 5.0  # standardised rewards are clipped to +-c
-    p: float = 1.0  # taken off the reward of a caption that never ends
-    whiten_rewards: bool = False  # scale the rewards per token to variance 1, their mean kept
-    clip_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "batch", "epochs", "minibatches", "accumulate", "rank"):
-            if not isinstance(value := getattr(self, name), int) or value < 1:
-                raise ValueError(f"{name}: expected a whole number, 1 or more, got {value!r}")
-        for name in ("lr", "value_lr", "tau", "eps", "eps_v", "c", "clip_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)!r}")
-        for name in ("beta", "gamma", "lam", "c_v", "c_H", "p"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a number, 0 or more, got {getattr(self, name)!r}")
-        if self.minibatches * self.accumulate > self.batch:
-            least = f"minibatches * accumulate = {self.minibatches * self.accumulate}"
-            raise ValueError(f"batch: expected at least {least}, got {self.batch}")
+KL = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+Scenes = Callable[[int, np.random.Generator], SceneBatch]
 
 
 @dataclass(frozen=True)
 class Rollout:
     """Sampled captions with all that does not change while the policy learns from them; tensors (B, T)."""
 
-    prefix: Prefix
+    prefix: Prefix  # the policy's
+    trunk_prefix: Prefix  # the reward model's; the same where it reads the same model
     ids: Tensor
     m: Tensor
     log_p_old: Tensor
@@ -91,146 +67,142 @@ class Rollout:
     V_old: Tensor
     A: Tensor
     G: Tensor
-    seen: Tensor  # the reward model's states before each token, (B, T, D), which the critic reads
+    seen: Tensor  # the reward model's states before each token, (B, T, D)
     so_far: Tensor  # its standardised reward of what is said before each token
 
     def part(self, rows: Tensor) -> Rollout:
         """Some rows, cut at their longest caption."""
         T = int(self.m[rows].sum(1).max())
-        cut = {
-            name: x[rows] if x.dim() == 1 else x[rows, :T]
-            for name, x in vars(self).items()
-            if name != "prefix"
-        }
-        return Rollout(self.prefix[rows], **cut)
 
+        def cut(x: Any) -> Any:
+            return x[rows] if isinstance(x, Prefix) or x.dim() == 1 else x[rows, :T]
 
-class Scorer:
-    """The reward model as PPO uses it: standardised on captions of the reference, and read by the critic.
-
-    The critic starts from the reward model (19): the value of a half-said caption is what the reward model
-    would give it if it stopped there, plus a linear head on the same states that learns what is to come.
-    """
-
-    def __init__(
-        self,
-        reward_model: RewardModel,
-        reference: VLM,
-        scenes: SceneBatch,
-        config: PPOConfig,
-        generator: torch.Generator,
-    ) -> None:
-        self.reward_model, self.config = reward_model, config
-        self.on_reference = reward_model.trunk is reference
-        on_cpu = generator.device.type == "cpu"  # where heads are drawn, whatever device samples
-        start = generator if on_cpu else torch.Generator().manual_seed(generator.initial_seed())
-        self.value_head = ScalarHead(reward_model.trunk.width, start).to(reference.device)
-        out = decode(reference, reference.prefix(scenes), generator, config.tau)
-        R = self.read(scenes, out.ids, out.mask)[0][:, -1]
-        self.mu, self.sigma = R.mean(), R.std().clamp(min=1e-6)  # 6: the reference averages 0
-
-    @torch.no_grad()
-    def read(
-        self, scenes: SceneBatch, ids: Tensor, m: Tensor, reference: tuple[Prefix, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Rewards of all beginnings (B, T + 1) and the states behind them (B, T + 1, D).
-
-        `reference` has prefix and states of the reference policy; they are the trunk's own where the reward
-        model was built on the reference, and then nothing is computed twice.
-        """
-        if reference is None or not self.on_reference:
-            prefix = self.reward_model.trunk.prefix(scenes)
-            reference = prefix, self.reward_model.trunk.states(prefix, ids)
-        prefix, states = reference
-        so_far = self.reward_model.so_far(prefix, ids, m, states)
-        if not (finite := so_far.isfinite().all(1)).all():
-            bad = int((~finite).nonzero()[0])
-            caption = self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]
-            raise ValueError(
-                f"reward: expected finite numbers, got {so_far[bad][~so_far[bad].isfinite()][0].item()} for "
-                f"{caption!r}, so no update was made with it; train the reward model again"
-            )
-        return so_far, states
-
-    def value(self, seen: Tensor, so_far: Tensor, m: Tensor) -> Tensor:
-        """V (B, T) of the states before each token."""
-        return (so_far + self.value_head(seen)) * m
+        return Rollout(**{name: cut(x) for name, x in vars(self).items()})
 
 
 @torch.no_grad()
 def rollout(
-    policy: Adapted, scorer: Scorer, scenes: SceneBatch, generator: torch.Generator, config: PPOConfig
+    policy: Any,
+    scorer: Scorer,
+    scenes: SceneBatch,
+    generator: torch.Generator,
+    config: PPOConfig,
+    frozen: Any = None,
+    beta: float | None = None,
 ) -> Rollout:
-    """Sample a caption of each scene with the present policy and compute everything that PPO learns from."""
-    model = policy.model
-    prefix = model.prefix(scenes)
+    """Sample `config.group` captions of each scene and compute everything that PPO learns from.
+
+    The reference is the policy with its adapters off, or `frozen` where another model is given.
+    """
+    model, beta = policy.model, config.beta if beta is None else beta
+    prefix, scenes = model.prefix(scenes).repeat(config.group), scenes.repeat(config.group)
     out = decode(model, prefix, generator, config.tau)
     ids, m, log_p_old = out.ids, out.mask, out.log_p  # 2: the sampler's own log-probabilities
-    with policy.reference() as reference:  # 21: the adapters off, no copy
+    if m.sum() == len(m) and not any(text.strip() for text in model.text(ids, m)):
+        raise ValueError(
+            f"captions: expected words, got {len(m)} empty ones, so no update was made with them; "
+            "the policy has collapsed: lower lr, raise beta, or look at what the reward pays for"
+        )
+    with policy.reference() if frozen is None else nullcontext(frozen) as reference:  # 21: no copy
         states = reference.states(prefix, ids)
         log_p_ref = log_prob(reference.logits(states[:, :-1]), ids, config.tau) * m
-    so_far, states = scorer.read(scenes, ids, m, (prefix, states))
+    so_far, seen, trunk_prefix = scorer.read(scenes, ids, m, (prefix, states))
     S = standardised_score(so_far[:, -1], scorer.mu, scorer.sigma, config.c, config.p, out.ended)
-    seen, so_far = states[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
-    V_old = scorer.value(seen, so_far, m)
-    r = shaped_reward(log_p_old, log_p_ref, m, S, config.beta)
-    if config.whiten_rewards:
-        r = whiten(r, m, shift_mean=False)  # 7: their mean says whether captions are good, so it stays
-    A, G = gae(r, V_old, m, config.gamma, config.lam)
-    A = whiten(A, m)  # 9: over the whole rollout, after G
-    return Rollout(prefix, ids, m, log_p_old, log_p_ref, S, V_old, A, G, seen, so_far)
+    seen, so_far = seen[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
+    batch = Rollout(prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far)
+    paid = beta if config.kl_in == "reward" else 0.0
+    if config.advantage == "gae":
+        V_old = scorer.value(scorer.critic_states(batch, lambda: model.states(prefix, ids)), so_far, m)
+        r = shaped_reward(log_p_old, log_p_ref, m, S, paid if config.kl == "k1" else 0.0)
+        if config.kl != "k1":
+            r = r - paid * KL[config.kl](log_p_old, log_p_ref) * m
+        if config.whiten_rewards:
+            r = whiten(r, m, shift_mean=False)  # 7: their mean says whether captions are good, so it stays
+        A, G = gae(r, V_old, m, config.gamma, config.lam)  # 9: A is whitened over the whole rollout, after G
+        return replace(batch, V_old=V_old, A=whiten(A, m) if config.whiten_advantages else A, G=G)
+    R = S - paid * (KL[config.kl](log_p_old, log_p_ref) * m).sum(1)
+    compare = {"rloo": leave_one_out, "grpo": group_standardised}[config.advantage]
+    A = compare(R.view(-1, config.group)).view(-1, 1) * m  # the same for every token of a caption
+    return replace(batch, V_old=0 * m, A=A, G=0 * m)
 
 
-def loss(model: VLM, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig) -> tuple[Tensor, Tensor]:
+def loss(
+    model: Any, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig, beta: float | None = None
+) -> tuple[Tensor, Tensor]:
     """The total loss of a micro-batch of a minibatch of N tokens, and the new log-probabilities (B, T)."""
-    z = model.logits(model.states(part.prefix, part.ids)[:, :-1])
+    states = model.states(part.prefix, part.ids)
+    z = model.logits(states[:, :-1])
     log_p = log_prob(z, part.ids, config.tau) * part.m
-    V = scorer.value(part.seen, part.so_far, part.m)
     L_pi = policy_loss(log_p, part.log_p_old, part.A, part.m, config.eps, N)
-    L_v = value_loss(V, part.V_old, part.G, part.m, config.eps_v, N)
+    L_v = torch.zeros_like(L_pi)
+    if config.advantage == "gae":
+        V = scorer.value(scorer.critic_states(part, lambda: states), part.so_far, part.m)
+        L_v = value_loss(V, part.V_old, part.G, part.m, config.eps_v, N)
     H = masked_mean(entropy(z, config.tau), part.m, N)
-    return total_loss(L_pi, L_v, H, config.c_v, config.c_H), log_p
+    total = total_loss(L_pi, L_v, H, config.c_v, config.c_H)
+    if config.kl_in == "loss":
+        beta = config.beta if beta is None else beta
+        total = total + beta * masked_mean(KL[config.kl](log_p, part.log_p_ref), part.m, N)
+    return total, log_p
 
 
 def minibatch_step(
-    policy: Adapted, scorer: Scorer, optimizer: torch.optim.Optimizer, part: Rollout, config: PPOConfig
+    policy: Any,
+    scorer: Scorer,
+    optimizer: torch.optim.Optimizer,
+    part: Rollout,
+    config: PPOConfig,
+    beta: float | None = None,
 ) -> Tensor:
     """One optimizer step on a minibatch, in `config.accumulate` micro-batches; returns the new log-probs."""
     N = part.m.sum()  # 14: the minibatch's tokens, so that any split into micro-batches has the same gradient
     optimizer.zero_grad()
     log_p = torch.zeros_like(part.m)
     for rows in torch.arange(len(part.m)).tensor_split(config.accumulate):
-        total, new = loss(policy.model, scorer, part.part(rows), N, config)
+        total, new = loss(policy.model, scorer, part.part(rows), N, config, beta)
         total.backward()
         log_p[rows, : new.shape[1]] = new.detach()
-    nn.utils.clip_grad_norm_([*policy.parameters(), *scorer.value_head.parameters()], config.clip_norm)
+    nn.utils.clip_grad_norm_([*policy.parameters(), *scorer.parameters()], config.clip_norm)
     optimizer.step()
     return log_p
 
 
 def fine_tune_with_rl(
-    model: VLM,
-    reward_model: RewardModel,
+    model: Any,
+    reward_model: Reward,
     seed: int = 0,
     config: PPOConfig | None = None,
     progress: bool = True,
+    scenes: Scenes | None = None,
+    reference: Any = None,
+    folder: str | Path | None = None,
+    callback: Callable[[int, Any], None] | None = None,
     **changes: Any,
-) -> VLM:
+) -> Any:
     """Move a model towards captions that a reward model likes, near what it was; returns a new model.
 
-    `changes` override fields of `config` ("beta=0.2"). The result's `history` has one row an update: "score"
-    (mean standardised reward), "kl" (nats a caption from the reference), "clip_fraction", "approximate_kl",
-    "explained_variance" and "words" (tokens a caption); each describes the policy before its update.
-    Warns when the reward model is no better than chance on held-out labels.
-    Raises ValueError for a reward that is not finite, before any update is made with it.
+    `changes` override fields of `config` ("beta=0.2"); `scenes(n, rng)` draws the pictures; `reference` is
+    another model than the present one to stay near; `callback(update, model)` may look at the policy before
+    the first update and after each. With a `folder` a checkpoint is left there every ten updates and when the
+    run is interrupted, and the same call goes on from it, bit for bit. The result's `history` has one row an
+    update: "score" (mean standardised reward), "kl" (nats a caption from the reference), "beta",
+    "clip_fraction", "approximate_kl", "explained_variance" and "words" (tokens a caption); each describes the
+    policy before its update. Warns when the reward model is no better than chance on held-out labels.
+    Raises ValueError, before any update, for a reward that is not finite, captions that are all empty, a
+    reward model with another vocabulary, or a checkpoint of another run.
     Source: {cite}`schulman2017ppo`, {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
     """
-    if not isinstance(model, VLM) or not hasattr(reward_model, "so_far"):
+    if not hasattr(model, "adapted") or not hasattr(reward_model, "so_far"):
         raise TypeError(
             "expected fine_tune_with_rl(model, reward_model): a model and what train_reward_model returned, "
             f"got {type(model).__name__} and {type(reward_model).__name__}"
         )
     config, seed = replace(config or PPOConfig(), **changes), whole_seed(seed)
+    if reward_model.trunk.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+        raise ValueError(
+            "reward_model: expected one that reads the model's own vocabulary, got another one, "
+            "whose rewards would be of other captions; train it on this model"
+        )
     low, high = reward_model.interval
     if low <= 0.5:
         warnings.warn(
@@ -239,42 +211,117 @@ def fine_tune_with_rl(
             f"{low:.0%} to {high:.0%}), and chance is 50%. PPO will follow it all the same.",
             stacklevel=2,
         )
-    rng, generator = np.random.default_rng(seed), torch.Generator(model.device).manual_seed(seed)
-    policy = Adapted(model, config.rank, seed)
-    history: list[dict[str, float]] = []
+    scenes = scenes or getattr(model, "scenes", sample_scenes)
     with one_thread():
-        scorer = Scorer(reward_model, model, sample_scenes(2 * config.batch, rng), config, generator)
-        groups = [
-            {"params": policy.parameters(), "lr": config.lr},
-            {"params": scorer.value_head.parameters(), "lr": config.value_lr},
-        ]
-        optimizer = torch.optim.AdamW(groups, eps=1e-5, weight_decay=0.0)  # 15
-        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.updates)
-        for _ in bar(range(config.updates), "PPO", progress):
-            batch = rollout(policy, scorer, sample_scenes(config.batch, rng), generator, config)
-            steps = []
-            for _ in range(config.epochs):
-                order = torch.randperm(config.batch, generator=generator, device=model.device)
-                for rows in order.tensor_split(config.minibatches):  # 14: always this many steps
-                    part = batch.part(rows)
-                    log_p = minibatch_step(policy, scorer, optimizer, part, config)
-                    moved = (
-                        approximate_kl(log_p, part.log_p_old, part.m),
-                        clip_fraction(log_p, part.log_p_old, part.m, config.eps),
-                    )
-                    steps.append([x.item() for x in moved])
-            decay.step()
-            approximate, clipped = np.mean(steps, 0)
-            history.append(
-                {
-                    "score": batch.S.mean().item(),
-                    "kl": (kl_k1(batch.log_p_old, batch.log_p_ref) * batch.m).sum(1).mean().item(),
-                    "approximate_kl": float(approximate),
-                    "clip_fraction": float(clipped),
-                    "explained_variance": explained_variance(batch.V_old, batch.G, batch.m).item(),
-                    "words": batch.m.sum(1).mean().item(),
-                }
-            )
-    tuned = policy.merged()
-    tuned.history = history
+        run = Run(model, reward_model, seed, config, scenes, reference)
+        checkpoint = Checkpoint(folder, "ppo", run.identity()) if folder else None
+        if checkpoint and (saved := checkpoint.load()):
+            run.restore(*saved)
+        if callback and not run.history:
+            callback(0, run.policy.model)
+        updates = range(len(run.history), config.updates)
+        for update in bar(updates, "PPO", progress, initial=len(run.history), total=config.updates):
+            before = run.state() if checkpoint else None
+            try:
+                run.update()
+            except BaseException:
+                if checkpoint:
+                    checkpoint.save(*before)  # Ctrl-C: what the update had begun is done again
+                raise
+            if callback:
+                callback(update + 1, run.policy.model)
+            if checkpoint and ((update + 1) % 10 == 0 or update + 1 == config.updates):
+                checkpoint.save(*run.state())
+    tuned = run.policy.merged()
+    tuned.history = run.history
     return tuned
+
+
+class Run:
+    """Everything that changes while a policy is trained, one update at a time."""
+
+    def __init__(
+        self, model: Any, reward_model: Reward, seed: int, config: PPOConfig, scenes: Scenes, reference: Any
+    ) -> None:
+        self.model, self.config, self.seed, self.scenes, self.frozen = model, config, seed, scenes, reference
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator(model.device).manual_seed(seed)
+        self.policy = model.adapted(config.rank, seed)
+        start = scenes(2 * config.batch, self.rng)
+        self.scorer = Scorer(reward_model, reference or model, start, config, self.generator)
+        groups = [
+            {"params": self.policy.parameters(), "lr": config.lr},
+            {"params": self.scorer.parameters(), "lr": config.value_lr},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, eps=1e-5, weight_decay=0.0)  # 15
+        self.decay = torch.optim.lr_scheduler.LinearLR(self.optimizer, 1.0, 0.0, config.updates)
+        self.beta, self.history = config.beta, list[dict[str, float]]()
+
+    def update(self) -> None:
+        """Sample once, then take the steps of all epochs on what was sampled."""
+        config, steps = self.config, []
+        scenes = self.scenes(config.batch // config.group, self.rng)
+        batch = rollout(self.policy, self.scorer, scenes, self.generator, config, self.frozen, self.beta)
+        for _ in range(config.epochs):
+            order = torch.randperm(len(batch.m), generator=self.generator, device=batch.m.device)
+            for rows in order.tensor_split(config.minibatches):  # 14: always this many steps
+                part = batch.part(rows)
+                log_p = minibatch_step(self.policy, self.scorer, self.optimizer, part, config, self.beta)
+                moved = (
+                    approximate_kl(log_p, part.log_p_old, part.m),
+                    clip_fraction(log_p, part.log_p_old, part.m, config.eps),
+                )
+                steps.append([x.item() for x in moved])
+            if np.mean(steps[-config.minibatches :], 0)[0] > 1.5 * config.stop_kl:
+                break  # 17
+        self.decay.step()
+        kl = (kl_k1(batch.log_p_old, batch.log_p_ref) * batch.m).sum(1).mean().item()
+        approximate, clipped = np.mean(steps, 0)
+        self.history.append(
+            {
+                "score": batch.S.mean().item(),
+                "kl": kl,
+                "beta": self.beta,
+                "approximate_kl": float(approximate),
+                "clip_fraction": float(clipped),
+                "explained_variance": explained_variance(batch.V_old, batch.G, batch.m).item(),
+                "words": batch.m.sum(1).mean().item(),
+            }
+        )
+        if config.kl_goal is not None:
+            self.beta = adaptive_beta(self.beta, kl, config.kl_goal, config.batch, config.horizon)  # 16
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be continued."""
+        return {**vars(self.config), "seed": self.seed, "model": self.model.hash}
+
+    def _weights(self) -> dict[str, Tensor]:
+        parts = {"policy": self.policy.model.module, "value": self.scorer.value_head}
+        if self.scorer.own:
+            parts["critic"] = self.scorer.own.model.module
+        named = [(f"{k}.{n}", p) for k, part in parts.items() for n, p in part.named_parameters()]
+        return {name: p.data for name, p in named if p.requires_grad}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A copy of the weights that move, and of all else that the next update depends on."""
+        rest = {
+            "optimizer": self.optimizer.state_dict(),
+            "decay": self.decay.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "generator": self.generator.get_state(),
+            "beta": self.beta,
+            "history": self.history,
+            "scale": (self.scorer.mu, self.scorer.sigma),
+        }
+        return {name: p.clone() for name, p in self._weights().items()}, copy.deepcopy(rest)
+
+    def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        for name, p in self._weights().items():
+            p.copy_(weights[name])
+        self.optimizer.load_state_dict(rest["optimizer"])
+        self.decay.load_state_dict(rest["decay"])
+        self.rng.bit_generator.state = rest["rng"]
+        self.generator.set_state(rest["generator"])
+        self.beta, self.history = rest["beta"], rest["history"]
+        self.scorer.mu, self.scorer.sigma = rest["scale"]

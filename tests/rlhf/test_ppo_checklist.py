@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from rlhf_by_hand import (
-    KnownReward,
     Run,
     advantages_alone,
     gradients,
@@ -26,7 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 import mmbook
 from mmbook.equations import kl_regularised_optimum
 from mmbook.models import Adapted, Decoded, Prefix, ScalarHead, decode
-from mmbook.rlhf import PPOConfig, RewardConfig, RewardModel, fine_tune_with_rl, ppo, reward_model
+from mmbook.rlhf import KnownReward, PPOConfig, RewardConfig, RewardModel, fine_tune_with_rl, ppo, reward_model
 from mmbook.world import parse, sample_scenes
 
 SMALL = {"updates": 1, "batch": 8, "epochs": 1, "minibatches": 1, "rank": 2, "progress": False}
@@ -521,7 +520,7 @@ def test_row_25_a_known_reward_is_reached(tiny):
 
     before = np.mean([terse(c) for c in tiny.sample(sample_scenes(256, 9), seed=0)])
     changes = {"updates": 8, "batch": 64, "lr": 2e-3, "minibatches": 2, "progress": False}
-    tuned = fine_tune_with_rl(tiny, KnownReward(tiny, terse), **changes)
+    tuned = fine_tune_with_rl(tiny, KnownReward(tiny, lambda _, caption: terse(caption)), **changes)
     after = np.mean([terse(c) for c in tiny.sample(sample_scenes(256, 9), seed=0)])
     reached = np.mean([terse(c) for c in tuned.sample(sample_scenes(256, 9), seed=0)])
     assert before == after < 0.3 and reached > 0.9
@@ -532,7 +531,7 @@ def test_row_25_the_best_policy_of_a_kl_penalty_is_approached(tiny, monkeypatch)
     model, beta = tiny.copy(), 1.0
     model.max_words = 1
     words = [model.tokenizer.decode([i]) for i in range(len(model.tokenizer))]
-    reward = KnownReward(model, lambda caption: {"a": 1.0, "well": 0.0, "hello": -1.0}.get(caption, 0.5))
+    reward = KnownReward(model, lambda _, caption: {"a": 1.0, "well": 0.0, "hello": -1.0}.get(caption, 0.5))
     scorers = []
     monkeypatch.setattr(ppo, "Scorer", lambda *a, make=ppo.Scorer: scorers.append(make(*a)) or scorers[-1])
     changes = {"updates": 12, "batch": 96, "lr": 3e-3, "rank": 8, "progress": False}
@@ -540,7 +539,7 @@ def test_row_25_the_best_policy_of_a_kl_penalty_is_approached(tiny, monkeypatch)
     prefix = model.prefix(sample_scenes(128, 77))
     nothing = torch.zeros(128, 0, dtype=torch.long)
     log_p_ref, log_p = (m.logits(m.states(prefix, nothing)[:, -1]).log_softmax(-1) for m in (model, tuned))
-    S = torch.stack([(reward.of(word) - scorers[0].mu) / scorers[0].sigma for word in words]).expand(128, -1)
+    S = torch.stack([(reward.of(None, word) - scorers[0].mu) / scorers[0].sigma for word in words]).expand(128, -1)
 
     def distance(p: torch.Tensor, beta: float) -> float:
         """Mean total variation from the optimum for beta."""

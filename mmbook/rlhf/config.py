@@ -1,0 +1,74 @@
+"""The settings of PPO-RLHF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """What one run does; the symbols are those of the equations."""
+
+    updates: int = 16
+    batch: int = 128  # captions sampled for an update
+    group: int = 1  # captions of one scene; RLOO and GRPO compare them
+    epochs: int = 2  # passes over them
+    minibatches: int = 4  # optimizer steps in a pass
+    accumulate: int = 1  # micro-batches a minibatch is computed in; changes memory, not the result
+    lr: float = 1e-3  # of the adapters; decays linearly to zero over the run
+    value_lr: float = 3e-3  # of the critic
+    rank: int = 16  # of the adapters
+    tau: float = 1.0  # temperature of sampler, old, new and reference policy alike
+    advantage: str = "gae"  # "gae" with a critic; "rloo" or "grpo" with groups and none
+    critic: str = "reward"  # reads the frozen reward model, the policy ("shared"), or a "separate" copy
+    beta: float = 0.3  # price of a nat away from the reference, in standard deviations of the reward
+    kl: str = "k1"  # the estimate of that distance: "k1", "k2" or "k3"
+    kl_in: str = "reward"  # where it is charged: "reward" or "loss"
+    kl_goal: float | None = None  # nats a caption that beta is steered to; None: beta is fixed
+    horizon: int = 2000  # captions that the steering takes
+    stop_kl: float = math.inf  # an update ends once it has moved by 1.5 of this, nats a token
+    gamma: float = 1.0
+    lam: float = 0.95
+    eps: float = 0.2
+    eps_v: float = 0.2  # inf: values are not clipped
+    c_v: float = 0.5
+    c_H: float = 0.0
+    standardise: bool = True  # rewards, by mean and deviation on captions of the reference
+    c: float = 5.0  # standardised rewards are clipped to +-c
+    p: float = 1.0  # taken off the reward of a caption that never ends
+    whiten_rewards: bool = False  # scale the rewards per token to variance 1, their mean kept
+    whiten_advantages: bool = True
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch", "group", "epochs", "minibatches", "accumulate", "rank", "horizon"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise ValueError(f"{name}: expected a whole number, 1 or more, got {value!r}")
+        for name in ("lr", "value_lr", "tau", "eps", "clip_norm", "eps_v", "c", "stop_kl"):
+            value = getattr(self, name)
+            if not (0 < value < math.inf or (value == math.inf and name in ("eps_v", "c", "stop_kl"))):
+                raise ValueError(f"{name}: expected a positive number, got {value!r}")
+        for name in ("beta", "gamma", "lam", "c_v", "c_H", "p"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a number, 0 or more, got {getattr(self, name)!r}")
+        if self.kl_goal is not None and not 0 < self.kl_goal < math.inf:
+            raise ValueError(f"kl_goal: expected a positive number or None, got {self.kl_goal!r}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.minibatches * self.accumulate > self.batch:
+            least = f"minibatches * accumulate = {self.minibatches * self.accumulate}"
+            raise ValueError(f"batch: expected at least {least}, got {self.batch}")
+        if self.batch % self.group:
+            raise ValueError(f"batch: expected a multiple of group = {self.group}, got {self.batch}")
+        if self.advantage != "gae" and self.group < 2:
+            raise ValueError(f"group: expected 2 or more captions to compare, got {self.group}")
+
+
+CHOICES = {
+    "advantage": ("gae", "rloo", "grpo"),
+    "critic": ("reward", "shared", "separate"),
+    "kl": ("k1", "k2", "k3"),
+    "kl_in": ("reward", "loss"),
+}
