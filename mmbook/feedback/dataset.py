@@ -41,6 +41,7 @@ class Feedback:
         self._file = self.path.absolute()  # the notebook may change its folder
         self._read: tuple[tuple[int, int], log.Log] | None = None
         self._labeller: Labeller | None = None
+        self._parts: tuple[Feedback, ...] = ()
         self._refuse_other_items()
 
     @classmethod
@@ -58,7 +59,25 @@ class Feedback:
         feedback.items = list(items.values())
         return feedback
 
+    @classmethod
+    def merge(cls, feedbacks: Sequence[Feedback], model: Any = None) -> Feedback:
+        """Several feedbacks read as one, each log where it is; a label in one of them is seen here too.
+
+        `model` is the one that a reward model is built on, by default the first feedback's.
+        Raises ValueError for no feedback.
+        """
+        if not feedbacks:
+            raise ValueError("feedbacks: expected one or more, got none")
+        first, parts = feedbacks[0], tuple(feedbacks)
+        names = " + ".join(part.path.name for part in parts)
+        merged = cls([], first.path.parent / names, first.annotator, first.seed, model=model or first.model)
+        merged._parts, merged.items = parts, [item for part in parts for item in part.items]
+        return merged
+
     def _log(self) -> log.Log:
+        if self._parts:
+            logs = [part._log() for part in self._parts]
+            return log.Log([r for x in logs for r in x.records], [p for x in logs for p in x.problems])
         try:
             stat = self._file.stat()
         except FileNotFoundError:
@@ -86,7 +105,12 @@ class Feedback:
             )
 
     def append(self, events: Sequence[log.Event]) -> None:
-        """Write events to the log, which begins with its items' hash, and return when the disk has them."""
+        """Write events to the log, which begins with its items' hash, and return when the disk has them.
+
+        Raises ValueError for feedback that was merged.
+        """
+        if self._parts:
+            raise ValueError(f"{self.path.name}: these are several logs read as one; label in one of them")
         begun = self._file.exists() and self._file.stat().st_size > 0
         header = {"op": "items", "schema": 1, "hash": items_hash(self.items), "n": len(self.items)}
         log.append(self._file, events if begun else [header, *events])

@@ -219,3 +219,27 @@ def test_a_file_that_is_no_log_is_never_written_to(items, tmp_path):
     with pytest.raises(ValueError, match=r"this is no feedback log \(notes.txt, line 1: not JSON"):
         Feedback(items, tmp_path / "notes.txt")
     assert (tmp_path / "notes.txt").read_text() == "my notes\n"
+
+
+def test_merged_feedback_reads_several_logs_as_one_and_writes_to_none(speaker, tmp_path):
+    rounds = [
+        collect_human_feedback(speaker, 4 + r, shorter, tmp_path / f"round-{r}.jsonl", seed=r, round=r)
+        for r in range(2)
+    ]
+    rounds[1].path.write_text(rounds[1].path.read_text() + "{broken\n")
+    merged = Feedback.merge(rounds, model="base")
+    assert merged.records == rounds[0].records + rounds[1].records and len(merged.records) == 9
+    assert [r["round"] for *_, r in merged.pairs()] == [
+        r["round"] for part in rounds for *_, r in part.pairs()
+    ]
+    assert merged.model == "base" and Feedback.merge(rounds).model is speaker
+    assert merged.problems == rounds[1].problems != [] and "9 of 9 items judged" in merged.summary()
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="several logs read as one"):
+        merged.append([])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    rounds[0].append([{"op": "undo", "id": rounds[0].records[0]["id"]}])
+    assert len(merged.records) == 8  # what happens to a part happens here
+    assert Feedback.merge(rounds[1:]).records == rounds[1].records
+    with pytest.raises(ValueError, match="feedbacks: expected one or more, got none"):
+        Feedback.merge([])
