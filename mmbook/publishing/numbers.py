@@ -88,6 +88,22 @@ def committed(name: str, folder: Path | None = None) -> Number:
     return numbers[match["key"]]
 
 
+def committed_rows(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """The rows behind a committed figure: the list "rows" of benchmarks/results/<name>.json.
+
+    Outside a source checkout, where there are none, it says so and returns an empty list. Raises NumberError.
+    """
+    folder = folder or results_folder()
+    if folder is None:
+        print(f"{name}: the committed results are not here, so this figure stays empty; the page has it")
+        return []
+    path = folder / f"{name}.json"
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NumberError(f"{path}: expected a JSON object with a list 'rows' ({error!r})") from error
+
+
 def number_text(spec: str, folder: Path | None = None) -> tuple[str, Number]:
     """Resolve the content of the role, `<file>.<key>` or `<file>.<key>:<format>`, to its text."""
     match = _SPEC.fullmatch(spec.strip())
