@@ -19,6 +19,8 @@ SAYS = {
     "error_replay": (0.15, "mean error of Q over the run, without the memory", "reward"),
     "error_target": (0.15, "mean error of Q over the run, without the target network", "reward"),
     "error_double": (0.1, "mean error of Q over the run, without double Q-learning", "reward"),
+    "dry_all": (0.1, "mean error of Q over the run on a dry floor, DQN", "reward"),
+    "dry_replay": (0.1, "mean error of Q over the run on a dry floor, without the memory", "reward"),
     "triad_alone": (1, "weight after 100 updates of state 1 only", "times"),
     "triad_target": (1, "the same with a target network", "times"),
     "works": (0.15, "right answers of the small run that works, four kinds", "share"),
