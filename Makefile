@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 
-.PHONY: book test lab serve notebooks check clean
+.PHONY: book test lab serve notebooks data check clean
 
 book: $(INSTALLED)
 	@$(BIN)/python -m mmbook build
@@ -23,6 +23,9 @@ serve: book
 
 notebooks: $(INSTALLED)
 	$(BIN)/python -m mmbook notebooks
+
+data: $(INSTALLED)
+	$(BIN)/python -m mmbook fetch
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

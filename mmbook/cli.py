@@ -10,6 +10,7 @@ COMMANDS = {
     "build": ("mmbook.publishing.build", "execute the chapters and build _build/html"),
     "notebooks": ("mmbook.publishing.notebooks", "export the chapters as plain notebooks (--check)"),
     "status": ("mmbook.publishing.status", "print the status page: times, versions, sizes"),
+    "fetch": ("mmbook.world.fetch", "download real data into the cache: fetch [vader] [minilm]"),
     "figure": ("mmbook.figures", "draw one figure: figure <name> [<path>]"),
 }
 
