@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -211,9 +211,9 @@ def fine_tune_with_rl(
             f"{low:.0%} to {high:.0%}), and chance is 50%. PPO will follow it all the same.",
             stacklevel=2,
         )
-    scenes = scenes or getattr(model, "scenes", sample_scenes)
+    draw = scenes or cast(Scenes, getattr(model, "scenes", sample_scenes))
     with one_thread():
-        run = Run(model, reward_model, seed, config, scenes, reference)
+        run = Run(model, reward_model, seed, config, draw, reference)
         checkpoint = Checkpoint(folder, "ppo", run.identity()) if folder else None
         if checkpoint and (saved := checkpoint.load()):
             run.restore(*saved)
@@ -225,13 +225,13 @@ def fine_tune_with_rl(
             try:
                 run.update()
             except BaseException:
-                if checkpoint:
-                    checkpoint.save(*before)  # Ctrl-C: what the update had begun is done again
+                if checkpoint and before:
+                    checkpoint.save(update, *before)  # Ctrl-C: what the update had begun is done again
                 raise
             if callback:
                 callback(update + 1, run.policy.model)
             if checkpoint and ((update + 1) % 10 == 0 or update + 1 == config.updates):
-                checkpoint.save(*run.state())
+                checkpoint.save(update + 1, *run.state())
     tuned = run.policy.merged()
     tuned.history = run.history
     return tuned

@@ -17,12 +17,13 @@ class Checkpoint:
         self.folder, self.name, self.identity = Path(folder), name, identity
         self.path = self.folder / f"{name}.pt"
 
-    def save(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Write the weights beside the old ones, then replace the file that points to them."""
+    def save(self, step: int, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Write the weights of a step beside the old ones, then replace the file that points to them."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        old = set(self.folder.glob(f"{self.name}-*.safetensors"))
-        number = 1 + max((int(p.stem.rsplit("-", 1)[1]) for p in old), default=0)
-        file = self.folder / f"{self.name}-{number}.safetensors"
+        file = self.folder / f"{self.name}-{step}.safetensors"
+        if self.path.exists() and torch.load(self.path, weights_only=True)["weights"] == file.name:
+            return  # this step is already there
+        old = set(self.folder.glob(f"{self.name}-*.safetensors")) - {file}
         save_file({k: v.clone().contiguous() for k, v in weights.items()}, file)
         new = self.path.with_suffix(".pt.new")
         torch.save({"identity": self.identity, "weights": file.name, "rest": rest}, new)
@@ -37,9 +38,9 @@ class Checkpoint:
         saved = torch.load(self.path, weights_only=True)
         theirs = saved["identity"]
         if differ := [k for k in {**theirs, **self.identity} if theirs.get(k) != self.identity.get(k)]:
+            ours, got = (", ".join(f"{k} = {x.get(k)!r}" for k in differ) for x in (self.identity, theirs))
             raise ValueError(
-                f"{self.path}: expected a checkpoint of this run, got one with "
-                + ", ".join(f"{k} = {theirs.get(k)!r} instead of {self.identity.get(k)!r}" for k in differ)
-                + "; choose another folder or remove this one"
+                f"{self.path}: expected a checkpoint of this run ({ours}), got one of {got}; "
+                "choose another folder or remove this one"
             )
         return load_file(self.folder / saved["weights"]), saved["rest"]

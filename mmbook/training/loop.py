@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmbook.models.threads import one_thread
+from mmbook.training.checkpoint import Checkpoint
 from mmbook.training.progress import bar
 
 
@@ -55,8 +55,11 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
     losses: list[float] = []
-    if folder is not None and (folder / f"{name}.pt").exists():
-        losses = _load(module, optimizer, schedule, folder, name)
+    checkpoint = None if folder is None else Checkpoint(folder, name, vars(schedule))
+    if checkpoint and (saved := checkpoint.load()):
+        module.load_state_dict(saved[0])
+        optimizer.load_state_dict(saved[1]["optimizer"])
+        losses = saved[1]["losses"]
     steps = bar(range(len(losses), schedule.steps), name, progress, initial=len(losses), total=schedule.steps)
     with one_thread():
         for step in steps:
@@ -76,41 +79,7 @@ def train(
             losses.append(loss.item())
             if step % 20 == 0:
                 steps.set_postfix(loss=f"{losses[-1]:.3f}")
-            if folder is not None and ((step + 1) % every == 0 or step + 1 == schedule.steps):
-                _save(module, optimizer, schedule, losses, folder, name)
+            if checkpoint and ((step + 1) % every == 0 or step + 1 == schedule.steps):
+                rest = {"optimizer": optimizer.state_dict(), "losses": losses}
+                checkpoint.save(len(losses), module.state_dict(), rest)
     return losses
-
-
-def _save(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    losses: list[float],
-    folder: Path,
-    name: str,
-) -> None:
-    """Write weights beside, then rename the .pt file: an interruption leaves the last checkpoint whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.contiguous() for k, v in module.state_dict().items()}
-    step = len(losses)
-    save_file({k: v.clone() for k, v in weights.items()}, folder / f"{name}-{step}.safetensors")
-    state = {"optimizer": optimizer.state_dict(), "losses": losses, "schedule": vars(schedule)}
-    torch.save(state, folder / f"{name}.pt.new")
-    (folder / f"{name}.pt.new").replace(folder / f"{name}.pt")
-    for old in folder.glob(f"{name}-*.safetensors"):
-        if old.name != f"{name}-{step}.safetensors":
-            old.unlink()
-
-
-def _load(
-    module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule, folder: Path, name: str
-) -> list[float]:
-    state = torch.load(folder / f"{name}.pt", weights_only=True)
-    if state["schedule"] != vars(schedule):
-        raise ValueError(
-            f"{folder / name}.pt: expected a checkpoint of {vars(schedule)}, got one of {state['schedule']}; "
-            "choose another folder or remove this one"
-        )
-    module.load_state_dict(load_file(folder / f"{name}-{len(state['losses'])}.safetensors"))
-    optimizer.load_state_dict(state["optimizer"])
-    return state["losses"]

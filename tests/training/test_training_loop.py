@@ -119,7 +119,7 @@ def test_a_crash_while_saving_leaves_the_last_checkpoint_whole(
 
     with monkeypatch.context() as patch:
         if place == "save_file":
-            patch.setattr(loop, "save_file", half)
+            patch.setattr(checkpoint, "save_file", half)
         elif place == "torch.save":
             patch.setattr(torch, "save", half)
         else:
