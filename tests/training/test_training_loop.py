@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmbook.training import Schedule, loop, train
+from mmbook.training import Schedule, checkpoint, train
 
 SCHEDULE = Schedule(steps=20, lr=0.01, warmup=4, weight_decay=0.1)
 
