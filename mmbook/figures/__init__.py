@@ -16,6 +16,7 @@ from mmbook.figures.live import explore, frames, watch
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.rl import bars, binned, curves, value_map
+from mmbook.figures.rlhf import against_kl
 from mmbook.figures.style import INK, POLICY, REFERENCE, REWARD, TRUTH, Drawing
 
 FIGURES: dict[str, Callable[..., Drawing | str]] = {
@@ -29,12 +30,13 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
     "value-map": value_map,
     "curves": curves,
     "bars": bars,
+    "against-kl": against_kl,
 }
 
 __all__ = [
-    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "alt", "bars", "before_after",
-    "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "save", "scenes", "scores",
-    "styles", "value_map", "watch", "words", "wrong_words",
+    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt", "bars",
+    "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "save",
+    "scenes", "scores", "styles", "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 

@@ -1,0 +1,66 @@
+"""Figures of learning from people: what a policy gained against how far it has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mmbook.figures.rl import COLOURS, _name
+from mmbook.figures.style import REWARD, TRUTH, Drawing, drawing
+
+Runs = Sequence[Sequence[Mapping[str, Any]]]
+GOLD = {"gold": TRUTH, "proxy": REWARD}
+
+
+def against_kl(
+    runs: Mapping[str, Runs],
+    ylabel: str = "gain (standard deviations)",
+    show: Collection[str] = ("gold", "proxy"),
+    bounds: Collection[str] = (),
+    colours: Mapping[str, str] | None = None,
+    height: float = 1.9,
+) -> Drawing:
+    """What runs gained against their nats a caption from the reference; seeds thin, their mean thick.
+
+    `runs` maps a name to its seeds, each the rows of one run with "kl" and what is to be shown; the mean is
+    over the seeds' i-th rows, in both directions. With two or more to `show` ("gold" green, "proxy" orange)
+    each name has a panel, with one all names share it. The KL of names in `bounds` is an upper bound: dashed,
+    with arrows to the left. Raises ValueError for no run, or seeds with different numbers of rows.
+    """
+    for name, seeds in runs.items():
+        if not seeds or len({len(rows) for rows in seeds}) != 1:
+            raise ValueError(f"{name}: expected seeds with equally many rows, got {[len(s) for s in seeds]}")
+    if not runs:
+        raise ValueError("runs: expected one or more, got none")
+    apart, colours = len(show) > 1, colours or {}
+    panels = [[(key, name, key) for key in show] for name in runs]
+    if not apart:
+        panels = [[(name, name, key) for name in runs for key in show]]
+    with drawing(height * len(panels) + 0.4 + 1.1 * (not apart), f"{ylabel} against KL:") as figure:
+        every = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        ends: list[list[tuple[float, str, str]]] = [[] for _ in panels]
+        for axes, lines, named in zip(every, panels, ends, strict=True):
+            for i, (label, name, key) in enumerate(lines):
+                colour = colours.get(label, GOLD.get(label, COLOURS[i % 4]))
+                x, y = (np.array([[row[k] for row in rows] for rows in runs[name]]) for k in ("kl", key))
+                _draw(axes, x, y, colour, name in bounds)
+                x, y = x.mean(0), y.mean(0)
+                named.append((float(y[-1]), label, colour))
+                figure.alt += f" {name + ', ' if apart else ''}{label} from {y[0]:.2f} at {x[0]:.0f}"
+                figure.alt += f" to {y.max():.2f} at most and {y[-1]:.2f} at {x[-1]:.1f} nats;"
+            axes.set_title(lines[0][1] if apart else "", size=10.5)
+        every[-1].set(xlabel="KL from the reference (nats a caption)")
+        figure.supylabel(ylabel, size=10.5)
+        for axes, named in zip(every, ends, strict=True):  # all have one scale, known only now
+            _name(axes, named)
+    return figure
+
+
+def _draw(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, bound: bool) -> None:
+    dash = "--" if bound else "-"
+    if len(y) > 1:
+        axes.plot(x.T, y.T, dash, color=colour, linewidth=0.7, alpha=0.45)
+    axes.plot(x.mean(0), y.mean(0), dash, color=colour, marker="<" if bound else "", markersize=5)
