@@ -60,7 +60,7 @@ class KnownReward(Reward):
         captions = self.trunk.text(ids, mask)
         R = torch.tensor([float(self.of(s, c)) for s, c in zip(scenes, captions, strict=True)])
         ended = torch.arange(ids.shape[1] + 1, device=ids.device) >= mask.sum(1, keepdim=True)
-        return R.to(mask)[:, None] * ended
+        return torch.where(ended, R.to(mask)[:, None], 0.0)
 
 
 class Likelihood(Reward):

@@ -118,13 +118,18 @@ def test_divergence_is_charged_where_it_is_told(base, gold, kl, estimate):
 
 
 def test_row_16_beta_is_steered_to_the_goal(base, gold):
-    changes = {**FAST, "updates": 60, "lr": 0.05, "horizon": 1024, "kl_goal": 1.0}
-    for start in (0.05, 5.0):
-        history = fine_tune_with_rl(base, gold, **{**changes, "beta": start}).history
-        for before, after in pairwise(history):
-            bounded = np.clip(before["kl"] / 1.0 - 1, -0.2, 0.2)
-            assert after["beta"] == pytest.approx(before["beta"] * (1 + bounded * 256 / 1024))
-        assert np.mean([row["kl"] for row in history[-10:]]) == pytest.approx(1.0, abs=0.3)
+    changes = {**FAST, "updates": 80, "batch": 128, "horizon": 128}
+    for start in (0.2, 5.0):
+        fixed, steered = (
+            fine_tune_with_rl(base, gold, **{**changes, "beta": start, "kl_goal": goal}).history
+            for goal in (None, 2.0)
+        )
+        for before, after in pairwise(steered):
+            bounded = np.clip(before["kl"] / 2.0 - 1, -0.2, 0.2)
+            assert after["beta"] == pytest.approx(before["beta"] * (1 + bounded * 128 / 128))
+        off = [abs(np.mean([row["kl"] for row in history[-20:]]) - 2.0) for history in (fixed, steered)]
+        assert off[1] < 0.3 < off[0]
+        assert {row["beta"] for row in fixed} == {start}
 
 
 def test_row_17_an_update_ends_once_it_has_moved_enough(base, gold, monkeypatch):
