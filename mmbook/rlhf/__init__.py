@@ -1,10 +1,13 @@
 """Learning from feedback: reward models, PPO-RLHF, and what stands beside it."""
 
+from mmbook.rlhf.best_of_n import best_of_n
+from mmbook.rlhf.direct import DirectConfig, fine_tune_on_pairs
 from mmbook.rlhf.ppo import PPOConfig, fine_tune_with_rl
 from mmbook.rlhf.reward_model import RewardConfig, RewardModel, train_reward_model
 from mmbook.rlhf.rewards import KnownReward, Likelihood, Reward, RewardSum
 
 __all__ = [
+    "DirectConfig",
     "KnownReward",
     "Likelihood",
     "PPOConfig",
@@ -12,6 +15,8 @@ __all__ = [
     "RewardConfig",
     "RewardModel",
     "RewardSum",
+    "best_of_n",
+    "fine_tune_on_pairs",
     "fine_tune_with_rl",
     "train_reward_model",
 ]
