@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from mmbook.figures.rl import COLOURS, _name
 from mmbook.figures.style import REWARD, TRUTH, Drawing, drawing
 
-Runs = Sequence[Sequence[Mapping[str, Any]]]
 GOLD = {"gold": TRUTH, "proxy": REWARD}
 
 
 def against_kl(
-    runs: Mapping[str, Runs],
+    rows: Sequence[Mapping[str, Any]],
+    by: str,
     ylabel: str = "gain (standard deviations)",
     show: Collection[str] = ("gold", "proxy"),
     bounds: Collection[str] = (),
@@ -25,33 +25,35 @@ def against_kl(
 ) -> Drawing:
     """What runs gained against their nats a caption from the reference; seeds thin, their mean thick.
 
-    `runs` maps a name to its seeds, each the rows of one run with "kl" and what is to be shown; the mean is
-    over the seeds' i-th rows, in both directions. With two or more to `show` ("gold" green, "proxy" orange)
-    each name has a panel, with one all names share it. The KL of names in `bounds` is an upper bound: dashed,
-    with arrows to the left. Raises ValueError for no run, or seeds with different numbers of rows.
+    Rows with "kl", "seed" and the columns to `show` stand in the order of their run; those that agree in the
+    column `by` are one setting. The mean is over the i-th rows of all seeds, in both directions. With two or
+    more columns each setting has a panel, with one all share it. The KL of settings in `bounds` is an upper
+    bound: dashed, with arrows to the left. Without rows the picture is empty. Raises ValueError for seeds
+    with different numbers of rows.
     """
+    runs: dict[str, dict[Any, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        runs.setdefault(str(row[by]), {}).setdefault(row["seed"], []).append(row)
     for name, seeds in runs.items():
-        if not seeds or len({len(rows) for rows in seeds}) != 1:
-            raise ValueError(f"{name}: expected seeds with equally many rows, got {[len(s) for s in seeds]}")
-    if not runs:
-        raise ValueError("runs: expected one or more, got none")
-    apart, colours = len(show) > 1, colours or {}
-    panels = [[(key, name, key) for key in show] for name in runs]
-    if not apart:
-        panels = [[(name, name, key) for name in runs for key in show]]
+        lengths = {seed: len(run) for seed, run in seeds.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{name}: expected equally many rows for each seed, got {lengths}")
+    colours, apart = colours or {}, len(show) > 1
+    lines = [[(key, name, key) for key in show] for name in runs]
+    panels = lines if apart and runs else [[(name, name, key) for name in runs for key in show]]
     with drawing(height * len(panels) + 0.4 + 1.1 * (not apart), f"{ylabel} against KL:") as figure:
         every = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         ends: list[list[tuple[float, str, str]]] = [[] for _ in panels]
-        for axes, lines, named in zip(every, panels, ends, strict=True):
-            for i, (label, name, key) in enumerate(lines):
+        for axes, panel, named in zip(every, panels, ends, strict=True):
+            for i, (label, name, key) in enumerate(panel):
                 colour = colours.get(label, GOLD.get(label, COLOURS[i % 4]))
-                x, y = (np.array([[row[k] for row in rows] for rows in runs[name]]) for k in ("kl", key))
+                x, y = (np.array([[r[k] for r in run] for run in runs[name].values()]) for k in ("kl", key))
                 _draw(axes, x, y, colour, name in bounds)
                 x, y = x.mean(0), y.mean(0)
                 named.append((float(y[-1]), label, colour))
                 figure.alt += f" {name + ', ' if apart else ''}{label} from {y[0]:.2f} at {x[0]:.0f}"
                 figure.alt += f" to {y.max():.2f} at most and {y[-1]:.2f} at {x[-1]:.1f} nats;"
-            axes.set_title(lines[0][1] if apart else "", size=10.5)
+            axes.set_title(panel[0][1] if apart and runs else "", size=10.5)
         every[-1].set(xlabel="KL from the reference (nats a caption)")
         figure.supylabel(ylabel, size=10.5)
         for axes, named in zip(every, ends, strict=True):  # all have one scale, known only now

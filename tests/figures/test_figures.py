@@ -60,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
         "value-map": (GRID, np.linspace(-0.5, 1, len(GRID.cells)), np.full((len(GRID.cells), 4), 0.25)),
         "curves": ({"Q-learning": ([1, 2, 3], [[0.1, 0.2, 0.4], [0.2, 0.2, 0.6]])}, "steps", "return"),
         "bars": ({"Q-learning": [0.4, 0.6], "SARSA": 0.3}, "return per episode"),
-        "against-kl": ({"50 labels": [[{"kl": i, "gold": -i * i, "proxy": i} for i in range(4)]] * 2},),
+        "against-kl": ([{"n": 50, "seed": 0, "kl": i, "gold": -i, "proxy": i} for i in range(4)], "n"),
         "words": (["a", "cat", "and", "then", "a", "dog", "."], [0.1, 1.0, -0.2, -0.1, 0.0, -0.5, 0.2]),
     }
 

@@ -9,11 +9,18 @@ from matplotlib.colors import to_rgb
 from mmbook import figures
 from mmbook.figures import POLICY, REWARD, TRUTH
 
-RUN = [[{"kl": i * (1 + s), "gold": i - i * i / 4, "proxy": i + s} for i in range(4)] for s in range(2)]
+
+def run(setting: str, seeds: int = 2, length: int = 4) -> list[dict]:
+    rows = [
+        {"setting": setting, "seed": s, "kl": i * (1 + s), "gold": i - i * i / 4, "proxy": i + s}
+        for i in range(length)
+        for s in range(seeds)
+    ]
+    return rows
 
 
 def test_gold_and_proxy_stand_in_a_panel_for_each_name():
-    figure = figures.against_kl({"50 labels": RUN, "200 labels": RUN[:1]})
+    figure = figures.against_kl(run("50 labels") + run("200 labels", 1), "setting")
     assert [axes.get_title() for axes in figure.axes] == ["50 labels", "200 labels"]
     lines = figure.axes[0].lines
     assert [to_rgb(line.get_color()) for line in lines] == [to_rgb(c) for c in [TRUTH] * 3 + [REWARD] * 3]
@@ -25,13 +32,8 @@ def test_gold_and_proxy_stand_in_a_panel_for_each_name():
 
 
 def test_methods_share_one_panel_and_a_bound_is_dashed():
-    figure = figures.against_kl(
-        {"PPO": RUN, "best of n": RUN[:1]},
-        "gold",
-        show=["gold"],
-        bounds=["best of n"],
-        colours={"PPO": POLICY},
-    )
+    rows = run("PPO") + run("best of n", 1)
+    figure = figures.against_kl(rows, "setting", "gold", ["gold"], ["best of n"], {"PPO": POLICY})
     (axes,) = figure.axes
     assert figure.get_supylabel() == "gold" and {t.get_text() for t in axes.texts} == {"PPO", "best of n"}
     assert [line.get_linestyle() for line in axes.lines] == ["-", "-", "-", "--"]
@@ -39,8 +41,11 @@ def test_methods_share_one_panel_and_a_bound_is_dashed():
     assert to_rgb(axes.lines[2].get_color()) == to_rgb(POLICY)
 
 
-def test_runs_that_cannot_be_averaged_are_named():
-    with pytest.raises(ValueError, match=r"50 labels: expected seeds with equally many rows, got \[4, 3\]"):
-        figures.against_kl({"50 labels": [RUN[0], RUN[1][:3]]})
-    with pytest.raises(ValueError, match="runs: expected one or more, got none"):
-        figures.against_kl({})
+def test_without_rows_the_picture_is_empty_and_uneven_seeds_are_named():
+    figure = figures.against_kl([], "setting")
+    assert len(figure.axes) == 1 and not figure.axes[0].lines and figure.data()
+    uneven = run("50 labels")[:-1]
+    with pytest.raises(
+        ValueError, match=r"50 labels: expected equally many rows for each seed, got {0: 4, 1: 3}"
+    ):
+        figures.against_kl(uneven, "setting")
