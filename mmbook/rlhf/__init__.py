@@ -5,6 +5,7 @@ from mmbook.rlhf.direct import DirectConfig, fine_tune_on_pairs
 from mmbook.rlhf.ppo import PPOConfig, fine_tune_with_rl
 from mmbook.rlhf.reward_model import RewardConfig, RewardModel, train_reward_model
 from mmbook.rlhf.rewards import KnownReward, Likelihood, Reward, RewardSum
+from mmbook.rlhf.rounds import Rounds, train_in_rounds
 
 __all__ = [
     "DirectConfig",
@@ -15,8 +16,10 @@ __all__ = [
     "RewardConfig",
     "RewardModel",
     "RewardSum",
+    "Rounds",
     "best_of_n",
     "fine_tune_on_pairs",
     "fine_tune_with_rl",
+    "train_in_rounds",
     "train_reward_model",
 ]
