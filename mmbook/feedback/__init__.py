@@ -2,7 +2,7 @@
 
 from mmbook.feedback.annotators import Changing, SimulatedAnnotator
 from mmbook.feedback.collect import collect_human_feedback
-from mmbook.feedback.dataset import Feedback
+from mmbook.feedback.dataset import Feedback, Judgement
 from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
 from mmbook.feedback.records import OUTCOMES, make_record, validate
@@ -11,6 +11,7 @@ __all__ = [
     "OUTCOMES",
     "Changing",
     "Feedback",
+    "Judgement",
     "SimulatedAnnotator",
     "collect_human_feedback",
     "make_record",

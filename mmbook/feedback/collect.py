@@ -20,6 +20,7 @@ from mmbook.feedback.records import Item, Record, make_record
 from mmbook.world import Scene
 
 Annotator = Callable[[Scene, list[str]], Any]
+ASKED = {"rating": "rate", "edit": "edit", "ranking": "rank"}  # the annotator's method for each kind
 
 
 def collect_human_feedback(
@@ -31,6 +32,7 @@ def collect_human_feedback(
     candidates: str = "model",
     temperature: float = 1.0,
     round: int = 0,
+    kind: str = "pair",
 ) -> Feedback:
     """Show `pairs` pairs of captions and collect which is better.
 
@@ -38,7 +40,8 @@ def collect_human_feedback(
     click, and the log is `labels/<name>-<hash of items>.jsonl`, resumed (the name is MMBOOK_ANNOTATOR or the
     user's). An `annotator` is any `(scene, captions)` that returns the index of the better caption, "tie",
     "both_bad" or "skip"; its log is a new temporary file unless `path` is given. `candidates` is "model" (two
-    samples at `temperature`) or "near-miss" (equal style and length, one wrong claim).
+    samples at `temperature`) or "near-miss" (equal style and length, one wrong claim). With another `kind`,
+    as many items are put to the annotator's `rate`, `edit` (one caption each) or `rank` (four).
     Raises ValueError, TypeError.
     """
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs <= 0:
@@ -49,8 +52,10 @@ def collect_human_feedback(
         raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
     if annotator is not None and not callable(annotator):
         raise TypeError(f"annotator: expected a function of (scene, captions), got {annotator!r}")
+    if kind in ASKED and not hasattr(annotator, ASKED[kind]):
+        raise TypeError(f"annotator: expected one with .{ASKED[kind]}() for kind={kind!r}, got {annotator!r}")
     seed = whole_seed(seed)
-    items = make_items(model, pairs, seed, candidates, temperature, round)
+    items = make_items(model, pairs, seed, candidates, temperature, round, kind)
     name = _clean(os.environ.get("MMBOOK_ANNOTATOR") or _user()) if annotator is None else _name_of(annotator)
     if path is None:
         path = f"labels/{name}-{items_hash(items)}.jsonl" if annotator is None else _temporary_log()
@@ -73,6 +78,11 @@ def _ask(annotator: Annotator, feedback: Feedback) -> None:
 
 
 def _judge(annotator: Annotator, item: Item, feedback: Feedback) -> Record:
+    if item["kind"] in ASKED:
+        said = item["responses"] if item["kind"] == "ranking" else item["responses"][0]
+        answer = getattr(annotator, ASKED[item["kind"]])(Scene.from_json(item["scene"]), said)
+        field = "order" if item["kind"] == "ranking" else item["kind"]
+        return make_record(item, annotator=feedback.annotator, outcome="label", **{field: answer})
     side = shown_first(feedback.seed, feedback.annotator, item["id"])
     captions = [item["responses"][side], item["responses"][1 - side]]
     start = time.perf_counter()

@@ -6,7 +6,7 @@ import html
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmbook.feedback import log
 from mmbook.feedback.items import digest, items_hash
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from mmbook.feedback.labeller import Labeller
 
 Pair = tuple[Scene, str, str, Record]
+
+
+class Judgement(NamedTuple):
+    """What one record says: a "pair" or "ranking" (the best caption first), a "tie", or a "rating"."""
+
+    kind: str
+    scene: Scene
+    captions: tuple[str, ...]
+    record: Record
+    rating: int = 0
+
+
 _ITEM = ("id", "kind", "prompt", "model", "temperature", "seed", "round", "scene", "responses")
 
 
@@ -144,6 +156,37 @@ class Feedback:
                 f"({self.summary()}). Label some more, or use a SimulatedAnnotator"
             )
         return usable
+
+    def judgements(self) -> list[Judgement]:
+        """Everything that a reward can be learned from, in the order of the log.
+
+        An edit is a pair, the edited caption better than the original. Left out are pairs judged "both bad",
+        skipped pairs, and captions that say the same as a better one.
+        """
+        found = []
+        for r in self._log().records:
+            scene, said, kind, rating = Scene.from_json(r["scene"]), list(r["responses"]), r["kind"], 0
+            if kind == "ranking":
+                said = [said[i] for i in r["order"]]
+            elif kind == "edit":
+                kind, said = "pair", [r["edit"], *said]
+            elif kind == "rating":
+                rating = r["rating"]
+            elif r["outcome"] == "tie":
+                kind = "tie"
+            elif r["outcome"] == "label":
+                said = [said[r["choice"]], said[1 - r["choice"]]]
+            else:
+                continue
+            different = {normalise(caption): caption for caption in reversed(said)}
+            captions = [caption for caption in said if different.pop(normalise(caption), None) is not None]
+            if len(captions) > (kind != "rating"):
+                found.append(Judgement(kind, scene, tuple(captions), r, rating))
+        return found
+
+    def demonstrations(self) -> list[tuple[Scene, str]]:
+        """Scene and caption of each edit: what the reader would have said, to be imitated."""
+        return [(Scene.from_json(r["scene"]), r["edit"]) for r in self._log().records if r["kind"] == "edit"]
 
     def ready(self, minimum: int = 20) -> bool:
         """Whether there are at least `minimum` usable pairs."""

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from mmbook.feedback.records import Item
-from mmbook.world import Scene, near_miss_pairs, normalise, sample_scenes
+from mmbook.world import near_miss_pairs, normalise, sample_scenes
 
-Candidates = Iterator[tuple[Scene, str, str]]
+Candidates = Iterator[tuple[Any, ...]]  # a scene and its captions
+RESPONSES = {"pair": 2, "rating": 1, "edit": 1, "ranking": 4}  # of an item
 TRIES = 40  # scenes drawn for each pair that is wanted before giving up
 
 
@@ -44,18 +45,27 @@ def whole_seed(seed: Any) -> int:
 
 
 def make_items(
-    model: Captioner, n: int, seed: int, candidates: str = "model", temperature: float = 1.0, round: int = 0
+    model: Captioner,
+    n: int,
+    seed: int,
+    candidates: str = "model",
+    temperature: float = 1.0,
+    round: int = 0,
+    kind: str = "pair",
 ) -> list[Item]:
-    """`n` different items with two different captions each, from the model's own samples or as near misses.
+    """`n` different items of captions that differ, from the model's own samples or as near misses (pairs).
 
-    Raises ValueError when `candidates` is unknown or the model hardly ever says two different things.
+    Raises ValueError for unknown or unfitting arguments, or when the model hardly ever says different things.
     """
     sources = {"model": _from_model, "near-miss": _near_misses}
     if candidates not in sources:
         raise ValueError(f"candidates: expected 'model' or 'near-miss', got {candidates!r}")
+    if kind not in RESPONSES or (kind != "pair" and candidates != "model"):
+        kinds = ", ".join(RESPONSES)
+        raise ValueError(f"kind: expected one of {kinds}, 'pair' for near misses, got {kind!r}")
     own = candidates == "model"
     shared = {
-        "kind": "pair",
+        "kind": kind,
         "prompt": model.prompt,
         "model": model.hash if own else candidates,
         "temperature": temperature if own else None,
@@ -64,9 +74,10 @@ def make_items(
     }
     items: dict[str, Item] = {}
     drawn = 0
-    for scene, *captions in sources[candidates](model, n, np.random.default_rng(seed), temperature):
+    source = sources[candidates](model, n, np.random.default_rng(seed), temperature, RESPONSES[kind])
+    for scene, *captions in source:
         drawn += 1
-        if normalise(captions[0]) != normalise(captions[1]):
+        if len(set(map(normalise, captions))) == len(captions):
             item = {**shared, "scene": scene.to_json(), "responses": captions}
             items.setdefault(digest(item), {"id": digest(item), **item})
         if len(items) == n:
@@ -74,20 +85,24 @@ def make_items(
         if drawn == n * TRIES:
             break
     raise ValueError(
-        f"only {len(items)} of {n} pairs found: in {drawn} scenes the model nearly always said "
-        f"the same twice; raise the temperature from {temperature} or ask for fewer pairs"
+        f"only {len(items)} of {n} {kind}s found: in {drawn} scenes the model nearly always said "
+        f"the same again; raise the temperature from {temperature} or ask for fewer"
     )
 
 
-def _from_model(model: Captioner, n: int, rng: np.random.Generator, temperature: float) -> Candidates:
+def _from_model(
+    model: Captioner, n: int, rng: np.random.Generator, temperature: float, samples: int
+) -> Candidates:
     while True:
         scene_seed, sample_seed = (int(s) for s in rng.integers(2**31, size=2))
         scenes = sample_scenes(n, scene_seed)
-        captions = model.sample(scenes, temperature=temperature, seed=sample_seed, samples=2)
-        yield from zip(scenes, captions[::2], captions[1::2], strict=True)
+        captions = model.sample(scenes, temperature=temperature, seed=sample_seed, samples=samples)
+        yield from zip(scenes, *(captions[i::samples] for i in range(samples)), strict=True)
 
 
-def _near_misses(model: Captioner, n: int, rng: np.random.Generator, temperature: float) -> Candidates:
+def _near_misses(
+    model: Captioner, n: int, rng: np.random.Generator, temperature: float, samples: int
+) -> Candidates:
     while True:
         yield from near_miss_pairs(n, int(rng.integers(2**31)))
 

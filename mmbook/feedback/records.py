@@ -28,6 +28,8 @@ def make_record(
     outcome: str,
     choice: int | None = None,
     rating: int | None = None,
+    edit: str | None = None,
+    order: list[int] | None = None,
     side: int = 0,
     ms: int = 0,
     via: str = "call",
@@ -36,8 +38,9 @@ def make_record(
     """The record of one judgement of `item`.
 
     `choice` indexes `item["responses"]`, whatever was shown where; `side` is the index of the response that
-    was shown first (left, or on top); `rating`, 1 to 5, judges an item with one response; `ms` is the time
-    from showing to judging; `via` is click, key or call.
+    was shown first (left, or on top); `rating`, 1 to 5, or `edit`, the text as it should have been, judges an
+    item with one response; `order` lists the indices of two or more responses, the best one first; `ms` is
+    the time from showing to judging; `via` is click, key or call.
     """
     record = {
         "schema": SCHEMA,
@@ -49,7 +52,7 @@ def make_record(
         "side": side,
         "outcome": outcome,
     }
-    answer = {"choice": choice, "rating": rating}
+    answer = {"choice": choice, "rating": rating, "edit": edit, "order": order}
     return {**record, **{name: value for name, value in answer.items() if value is not None}}
 
 
@@ -72,10 +75,31 @@ def _time(value: object) -> bool:
         return False
 
 
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+Rule = tuple[Callable[[Any], bool], str]
+_ONE: Rule = (lambda v: isinstance(v, list) and [type(r) for r in v] == [str], "one text")
+_SEVERAL: Rule = (
+    lambda v: isinstance(v, list) and {type(r) for r in v[1:]} == {str} == {type(v[0])},
+    "two texts or more",
+)
+_LABEL: Rule = (lambda v: v == "label", "'label'")
+# What differs from a pair in records of another kind.
+_OTHER: dict[str, dict[str, Rule]] = {
+    "rating": {
+        "responses": _ONE,
+        "outcome": _LABEL,
+        "rating": (lambda v: _whole(v) and 1 <= v <= 5, "a whole number from 1 to 5"),
+    },
+    "edit": {"responses": _ONE, "outcome": _LABEL, "edit": (_text, "a text that is not empty")},
+    "ranking": {
+        "responses": _SEVERAL,
+        "outcome": _LABEL,
+        "order": (lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of whole numbers"),
+    },
+}
+_RULES: dict[str, Rule] = {
     "schema": (lambda v: _whole(v) and v == SCHEMA, f"the number {SCHEMA}"),
     "id": (_text, "a text that is not empty"),
-    "kind": (lambda v: v in ("pair", "rating"), "'pair' or 'rating'"),
+    "kind": (lambda v: v in ("pair", *_OTHER), "'pair', " + ", ".join(map(repr, _OTHER))),
     "annotator": (_text, "a text that is not empty"),
     "time": (_time, "an ISO 8601 time with its zone"),
     "ms": (_amount, "milliseconds, 0 or more"),
@@ -88,11 +112,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: v is None or _amount(v), "a number, 0 or more, or null"),
     "seed": (lambda v: v is None or _whole(v), "a whole number or null"),
     "round": (_whole, "a whole number"),
-}
-_RATING: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "responses": (lambda v: isinstance(v, list) and [type(r) for r in v] == [str], "one text"),
-    "rating": (lambda v: _whole(v) and 1 <= v <= 5, "a whole number from 1 to 5"),
-    "outcome": (lambda v: v == "label", "'label'"),
 }
 
 
@@ -107,8 +126,9 @@ def validate(record: object) -> list[str]:
     if not isinstance(record, dict):
         return [f"record: expected a JSON object, got {shorten(record)}"]
     wrong = []
-    rated = record.get("kind") == "rating"
-    for field, (right, expected) in {**_RULES, **(_RATING if rated else {})}.items():
+    kind = record.get("kind")
+    other = _OTHER.get(kind, {}) if isinstance(kind, str) else {}
+    for field, (right, expected) in {**_RULES, **other}.items():
         if field not in record:
             wrong.append(f"{field}: expected {expected}, but it is missing")
         elif not right(record[field]):
@@ -121,7 +141,10 @@ def validate(record: object) -> list[str]:
         except ValueError as error:
             wrong.append(str(error) if str(error).startswith("scene") else f"scene: {error}")
     choice = record.get("choice")
-    if rated:
+    if kind == "ranking" and not wrong and sorted(record["order"]) != list(range(len(record["responses"]))):
+        every = f"each index of the {len(record['responses'])} responses once"
+        wrong.append(f"order: expected {every}, got {shorten(record['order'])}")
+    if other:
         return wrong
     if record.get("outcome") == "label" and not (_whole(choice) and choice in (0, 1)):
         wrong.append(f"choice: expected 0 or 1, the index of the better response, got {shorten(choice)}")
