@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from transformers.utils import logging
 
 import mmbook.models.tower  # noqa: F401  (registers the tiny model's tower with transformers)
 from mmbook.models.build import PROMPT
-from mmbook.models.vlm import VLM
+from mmbook.models.vlm import ASKED, VLM
 
 TINY = Path(__file__).parent / "tiny"
 FULL = "HuggingFaceTB/SmolVLM-256M-Instruct"
@@ -37,6 +38,8 @@ def load_pretrained_model(preset: str | Path | None = None, device: str | torch.
     try:
         processor = AutoProcessor.from_pretrained(source)
         module = AutoModelForImageTextToText.from_pretrained(source, use_safetensors=True)
+        asked = Path(source) / ASKED
+        asks = json.loads(asked.read_text(encoding="utf-8")) if asked.exists() else None
     except (OSError, ValueError, SafetensorError) as error:
         raise FileNotFoundError(
             f"no model at {source!r}: expected a folder with config.json and model.safetensors, or the "
@@ -47,6 +50,8 @@ def load_pretrained_model(preset: str | Path | None = None, device: str | torch.
         if shown:
             logging.enable_progress_bar()
     module = module.to(where)
+    if asks is not None:
+        return VLM(module, processor, **asks)
     if getattr(processor, "chat_template", None) is None:
         return VLM(module, processor, PROMPT)
     message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]

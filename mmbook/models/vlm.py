@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,8 @@ class Prefix:
             told["deepstack_visual_embeds"] = list(self.deep[self.picture].unbind(1))
         return told
 
+
+ASKED = "captions.json"  # beside a saved model: prompt, picture size and longest caption
 
 # What a language model may be fed, with its number of axes (a list has none).
 FED = {
@@ -133,7 +137,11 @@ class VLM:
         pixels: Any = pictures if drawn else render(pictures, self.picture_size)  # type: ignore[arg-type]
         nested = [[picture] for picture in pixels]  # one picture to a prompt, the form every processor takes
         inputs = self.processor(
-            images=nested, text=[self.prompt] * len(nested), return_tensors="pt", padding=True
+            images=nested,
+            text=[self.prompt] * len(nested),
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",  # captions follow on the right, whatever the checkpoint was trained with
         )
         seen: dict[str, Any] = {}
 
@@ -231,9 +239,14 @@ class VLM:
         return Adapted(self, rank, seed)
 
     def save(self, folder: Any) -> None:
-        """Write weights (safetensors), configuration, tokenizer and processor as `save_pretrained` does."""
+        """Write weights (safetensors), configuration, tokenizer and processor as `save_pretrained` does.
+
+        Beside them stands how captions are asked for, so that the same model comes back.
+        """
         self.module.save_pretrained(folder)
         self.processor.save_pretrained(folder)
+        asked = {"prompt": self.prompt, "picture_size": self.picture_size, "max_words": self.max_words}
+        (Path(folder) / ASKED).write_text(json.dumps(asked, indent=1), encoding="utf-8")
 
 
 def padding(prefix_mask: Tensor, more: int) -> dict[str, Tensor]:
