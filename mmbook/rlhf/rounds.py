@@ -22,8 +22,8 @@ class Rounds:
     Each `learn` fits a new reward model on the labels of the last `memory` rounds (None: of all) and goes on
     from the present policy, but measures KL from the first model, so that all rounds together pay what one
     long run would; with `moving` each round stays near the policy that it began with instead. `model` is the
-    present policy, `feedbacks` has each round's log, `rows` what each round did. With a `folder` the logs are
-    `round-<i>.jsonl` in it and the same calls resume an interrupted round. Raises ValueError.
+    present policy, `feedbacks` has each round's logs, `rows` what each round did. With a `folder` the logs
+    are `round-<i>-<k>.jsonl` in it and the same calls resume an interrupted round. Raises ValueError.
     Source: {cite}`bai2022hh`.
     """
 
@@ -42,25 +42,26 @@ class Rounds:
         self.base, self.model, self.seed = model, model, whole_seed(seed)
         self.fit, self.config, self.memory, self.moving = fit, config, memory, moving
         self.folder = None if folder is None else Path(folder)
-        self.feedbacks, self.rows = list[Feedback](), list[dict[str, Any]]()
+        self.feedbacks: list[list[Feedback]] = [[]]
+        self.rows: list[dict[str, Any]] = []
         self.reward_model: RewardModel | None = None
 
-    def _this(self, purpose: str) -> tuple[int, int, Path | None]:
-        """This round's number, a seed of its own, and where its folder keeps things of this name."""
-        i = len(self.rows)
-        seed = int(generator(self.seed, f"{purpose} {i}").integers(2**31))
-        return i, seed, self.folder and self.folder / f"round-{i}"
+    def _seed(self, purpose: str) -> int:
+        return int(generator(self.seed, f"{purpose} {len(self.rows)}").integers(2**31))
 
-    def label(self, pairs: int = 500, annotator: Annotator | None = None, **how: Any) -> Feedback:
+    def label(
+        self, pairs: int = 500, annotator: Annotator | None = None, of: Any = None, **how: Any
+    ) -> Feedback:
         """Ask which of two captions of the present policy is better; see `collect_human_feedback`.
 
-        Without an annotator it shows the labeller to you. Asked twice in a round, the later answers count.
+        Without an annotator it shows the labeller to you. All that is asked in a round counts. `of` asks
+        about another model's captions: those of the first model show what the policy has stopped saying.
         """
-        i, seed, place = self._this("label")
-        path = None if place is None else place.with_suffix(".jsonl")
-        asked = collect_human_feedback(self.model, pairs, annotator, path, seed, round=i, **how)
-        self.feedbacks[i:] = [asked]
-        return asked
+        i, asked = len(self.rows), self.feedbacks[-1]
+        path = None if self.folder is None else self.folder / f"round-{i}-{len(asked)}.jsonl"
+        seed = self._seed(f"label {len(asked)} in")
+        asked.append(collect_human_feedback(of or self.model, pairs, annotator, path, seed, round=i, **how))
+        return asked[-1]
 
     def learn(self, progress: bool = False, **how: Any) -> dict[str, Any]:
         """Fit a reward model, move the policy by PPO and return the round's row; `how` goes to that PPO.
@@ -69,26 +70,27 @@ class Rounds:
         behind the reward model, its held-out `accuracy`, the `kl` from the first model and `score` before the
         last update, and the CPU seconds of both fits. Raises ValueError where this round has no labels.
         """
-        i, seed, place = self._this("learn")
-        if len(self.feedbacks) <= i or not self.feedbacks[i].records:
+        i, seed = len(self.rows), self._seed("learn")
+        if not any(asked.records for asked in self.feedbacks[i]):
             raise ValueError(
                 f"round {i}: expected labels of this round, got none; call label() and judge some"
             )
-        feedback = Feedback.merge(
-            self.feedbacks[-self.memory :] if self.memory else self.feedbacks, self.base
-        )
+        used = self.feedbacks[-self.memory :] if self.memory else self.feedbacks
+        feedback = Feedback.merge([asked for each in used for asked in each], self.base)
+        folder = self.folder and self.folder / f"round-{i}"
         times = [time.process_time()]
         reward = self.reward_model = train_reward_model(feedback, seed, self.fit)
         times.append(time.process_time())
         near, labelled = (self.model if self.moving else self.base), self.model.hash
         self.model = fine_tune_with_rl(
-            self.model, reward, seed, self.config, progress, reference=near, folder=place, **how
+            self.model, reward, seed, self.config, progress, reference=near, folder=folder, **how
         )
         last = self.model.history[-1]
         row = {"round": i, "labelled": labelled, "model": self.model.hash, "pairs": reward.pairs}
         row |= {"accuracy": reward.accuracy, "kl": last["kl"], "score": last["score"]}
         row |= {"reward_seconds": times[1] - times[0], "policy_seconds": time.process_time() - times[1]}
         self.rows.append(row)
+        self.feedbacks.append([])
         return row
 
 
@@ -104,18 +106,25 @@ def train_in_rounds(
     moving: bool = False,
     folder: str | Path | None = None,
     temperature: float = 1.0,
+    explore: float = 0.0,
     measure: Callable[[Any], dict[str, Any]] | None = None,
     **how: Any,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Run `rounds` rounds with `pairs` labels each; returns the last policy and a row for each round.
 
-    What `measure` says of a round's policy joins its row. Everything else is as in `Rounds`, which a person
-    who labels uses round by round. Raises ValueError without an annotator.
+    From the second round on the share `explore` of the pairs are captions of the first model. What `measure`
+    says of a round's policy joins its row. All else is as in `Rounds`, which a person who labels uses round
+    by round. Raises ValueError without an annotator or for a share outside [0, 1].
     """
     if annotator is None:
         raise ValueError("annotator: expected a function; to label yourself call Rounds(model).label()")
+    if not 0 <= explore <= 1:
+        raise ValueError(f"explore: expected a share of the pairs, got {explore!r}")
     run = Rounds(model, seed, fit, config, memory, moving, folder)
-    for _ in range(rounds):
-        run.label(pairs, annotator, temperature=temperature)
+    for i in range(rounds):
+        old = round(explore * pairs) if i else 0
+        for of, n in ((run.model, pairs - old), (run.base, old)):
+            if n:
+                run.label(n, annotator, of, temperature=temperature)
         run.learn(**how).update(measure(run.model) if measure else {})
     return run.model, run.rows

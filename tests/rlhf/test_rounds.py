@@ -57,7 +57,7 @@ def test_each_round_judges_the_captions_of_the_policy_before_it(
     assert len({tiny.hash, *(row["model"] for row in rows)}) == 4 and model.hash == rows[2]["model"]
     assert [row["of"] for row in rows] == [row["model"] for row in rows]
     for i, row in enumerate(rows):
-        records = Feedback.from_log(tmp_path / f"round-{i}.jsonl").records
+        records = Feedback.from_log(tmp_path / f"round-{i}-0.jsonl").records
         assert len(records) == 16 and {r["model"] for r in records} == {row["labelled"]}
         assert {(r["round"], r["temperature"]) for r in records} == {(i, 0.9)}
         assert len({r["seed"] for r in records}) == 1
@@ -90,6 +90,13 @@ def test_a_short_memory_forgets_and_a_moving_reference_moves(tiny: VLM, calls: d
     assert all(reference is model for model, reference in calls["ppo"])
 
 
+def test_exploring_asks_about_the_first_model_too(tiny: VLM, calls: dict) -> None:
+    _, rows = train_in_rounds(tiny, SimulatedAnnotator("terse"), 2, 12, explore=0.25, **SHORT)
+    records = calls["fit"][1].records
+    assert [r["model"] for r in records] == 12 * [tiny.hash] + 9 * [rows[0]["model"]] + 3 * [tiny.hash]
+    assert [r["round"] for r in records] == 12 * [0] + 12 * [1] and len({r["id"] for r in records}) == 24
+
+
 def test_a_person_goes_round_by_round(tiny: VLM, tmp_path: Path) -> None:
     run = Rounds(tiny, folder=tmp_path, **SHORT)
     with pytest.raises(ValueError, match=r"round 0: expected labels of this round, got none; call label"):
@@ -108,12 +115,14 @@ def test_a_person_goes_round_by_round(tiny: VLM, tmp_path: Path) -> None:
             ]
         )
         assert run.learn()["round"] == i
-    assert len(run.feedbacks) == 2 and run.model.hash == run.rows[1]["model"]
+    assert [len(asked) for asked in run.feedbacks] == [1, 1, 0] and run.model.hash == run.rows[1]["model"]
 
 
 def test_impossible_rounds_are_refused(tiny: VLM) -> None:
     with pytest.raises(ValueError, match="annotator: expected a function; to label yourself call Rounds"):
         train_in_rounds(tiny, None)
+    with pytest.raises(ValueError, match="explore: expected a share of the pairs, got 2"):
+        train_in_rounds(tiny, SimulatedAnnotator("terse"), explore=2)
     for memory in (0, 1.5):
         with pytest.raises(ValueError, match="memory: expected a number of rounds, 1 or more, or None"):
             Rounds(tiny, memory=memory)
