@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmbook.publishing import NumberError, check_cost, check_number, committed
+from mmbook.publishing import NumberError, check_cost, check_number, committed, committed_rows
 from mmbook.publishing.numbers import number_text, read_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +90,17 @@ def test_without_committed_results_nothing_is_compared(monkeypatch, capsys):
     monkeypatch.setattr("mmbook.publishing.numbers.results_folder", lambda: None)
     assert check_number("quickstart.after", 0.1) == 0.1
     assert "nothing is compared" in capsys.readouterr().out
+
+
+def test_the_rows_behind_a_figure_are_read_and_their_absence_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs.json").write_text(json.dumps({**FILE, "rows": [{"seed": 0, "gold": 1.5}]}))
+    assert committed_rows("runs", tmp_path) == [{"seed": 0, "gold": 1.5}]
+    (tmp_path / "runs.json").write_text(json.dumps(FILE))
+    for name in ("runs", "none"):
+        with pytest.raises(NumberError, match=f"{name}.json: expected a JSON object with a list 'rows'"):
+            committed_rows(name, tmp_path)
+    monkeypatch.setattr("mmbook.publishing.numbers.results_folder", lambda: None)
+    assert committed_rows("runs") == [] and "this figure stays empty" in capsys.readouterr().out
 
 
 def noted_cost(path: Path) -> dict[str, float]:
