@@ -1,234 +1,356 @@
-"""The reward model: a frozen vision-language model, a head on its states, one that sees the picture."""
+"""The reward model: a vision-language model with heads, one of which checks words against the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from mmbook.equations import preference_loss
+from mmbook.equations import log_prob
 from mmbook.evaluate.intervals import wilson
 from mmbook.feedback.items import whole_seed
-from mmbook.models.heads import MatchHead, ScalarHead
+from mmbook.models import MatchHead, Prefix, ScalarHead, load_pretrained_model
 from mmbook.models.threads import one_thread
-from mmbook.models.vlm import VLM, Prefix
+from mmbook.rlhf.reward_fit import Features, cross_validate, fit
 from mmbook.rlhf.rewards import Reward
-from mmbook.world import Scene
+from mmbook.world import Scene, normalise
 
 if TYPE_CHECKING:
-    from mmbook.feedback import Feedback
+    from mmbook.feedback import Feedback, Judgement
 
-Pair = tuple[Scene, str, str]  # scene, chosen caption, rejected caption
+POOLS, TUNES = ("mean", "sum", "order", "last"), ("head", "lora", "full")
+WEIGHTS = "reward.safetensors"
+KNOWN = (
+    "looks",
+    "reads",
+    "pool",
+    "caution",
+    "accuracy",
+    "interval",
+    "pairs",
+    "contradictions",
+    "nu",
+    "kappa",
+)
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """How a reward model is fitted; `looks` is decided by cross-validation when it is None."""
+    """How a reward model is fitted; what it attends to is decided by cross-validation where that is None."""
 
-    epochs: int = 50
-    batch: int = 25  # pairs a step
-    lr: float = 3e-3
-    weight_decay: float = 1.0  # of the match head
-    centre: float = 0.01  # weight c of the centring term
-    match_centre: float = 0.1  # the same where words are matched: it settles how much a wrong word costs
-    folds: int = 4
     looks: bool | None = None  # whether words are checked against the picture
-    minimum: int = 10  # fewest usable pairs
+    reads: bool | None = None  # whether the language model's states and probabilities count
+    pool: str = "mean"  # of a linear head over words: mean, sum, order (knows first from last) or last word
+    tune: str = (
+        "head"  # what learns beside the heads: nothing, adapters ("lora"), the language model ("full")
+    )
+    members: int = 1  # models in an ensemble, each fitted to a draw of the judgements with replacement
+    caution: float = 0.0  # standard deviations of the members taken off their mean
+    epochs: int = 50
+    most: int = 20_000  # judgements read in all; where there are many, epochs are fewer
+    batch: int = 25  # judgements a step
+    lr: float = 3e-3
+    trunk_lr: float = 5e-4
+    rank: int = 16  # of the adapters
+    weight_decay: float = 1.0  # of the match head
+    margin: float = 0.0  # lead that the better caption of a pair is asked for
+    centre: float = 0.01  # weight c of the centring term
+    match_centre: float = 0.1  # the same where words are only matched: it settles what a wrong word costs
+    folds: int = 4  # of the cross-validation; where the trunk learns too, only the first is held out
+    minimum: int = 10  # fewest usable judgements
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("folds", 2), ("minimum", 2)):
-            if not isinstance(value := getattr(self, name), int) or value < least:
-                raise ValueError(f"{name}: expected a whole number, {least} or more, got {value!r}")
+        least = {"epochs": 1, "most": 1, "batch": 1, "folds": 2, "minimum": 2, "members": 1, "rank": 1}
+        for name, low in least.items():
+            if not isinstance(value := getattr(self, name), int) or value < low:
+                raise ValueError(f"{name}: expected a whole number, {low} or more, got {value!r}")
+        for name in ("caution", "lr", "trunk_lr", "weight_decay", "margin", "centre", "match_centre"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a number, 0 or more, got {getattr(self, name)!r}")
+        for name, known in (("pool", POOLS), ("tune", TUNES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.tune != "head" and self.members > 1:
+            raise ValueError(f"members: expected 1 with tune={self.tune!r}, as members share a frozen trunk")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What heads read of responses: ids, mask (B, T), states (B, T + 1, D); what no head needs is None."""
+
+    ids: Tensor
+    mask: Tensor
+    states: Tensor
+    words: Tensor | None = None  # embeddings (B, T, D)
+    parts: Tensor | None = None  # of the picture (B, I, D), and which are real (B, I)
+    there: Tensor | None = None
+    log_p: Tensor | None = None  # of the words under the trunk, (B, T)
+
+
+class Heads(nn.Module):
+    """All that is learned on a trunk; returns the reward (B, T) of responses that stop after each token.
+
+    A linear head is pooled over words. A match head adds what each word gains by its fit to the picture, once
+    for each word. Where both are used, the log-likelihood and the least likely word count too.
+    """
+
+    def __init__(self, trunk: Any, looks: bool, reads: bool, pool: str, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.reads, self.pool = reads, pool
+        self.language = ScalarHead(trunk.width, generator)
+        self.match = MatchHead(trunk.width, generator) if looks else None
+        self.order = ScalarHead(trunk.width, generator) if pool == "order" else None
+        self.likely = nn.Parameter(torch.zeros(2)) if looks and reads else None
+        words = trunk.module.get_input_embeddings().num_embeddings if looks else 0
+        self.register_buffer("neutral", torch.zeros(words))
+        self.register_buffer("judged", torch.ones(words, dtype=torch.bool))
+
+    def forward(self, x: Read) -> Tensor:
+        total, n = torch.zeros_like(x.mask), x.mask.cumsum(1)
+        if self.reads:
+            said = self.language(x.states[:, 1:]) * x.mask
+            if self.pool == "last":
+                total = said.gather(1, (n - 1).long())
+            else:
+                total = said.cumsum(1) / (10 if self.pool == "sum" else n)
+        if self.reads and self.order is not None:  # the mean of (1 - 2 (t - 1/2) / n) times the head
+            said = self.order(x.states[:, 1:]) * x.mask
+            total = total + (said.cumsum(1) - ((2 * n - 1) * said).cumsum(1) / n) / n
+        if self.match is not None:
+            again = (x.ids[:, :, None] == x.ids[:, None, :]).tril(-1).any(-1)
+            fits = (self.match(x.words, x.parts, x.there) - self.neutral[x.ids]) * self.judged[x.ids]
+            total = total + (fits * x.mask * ~again).cumsum(1)
+        if self.likely is not None and x.log_p is not None:
+            seen = torch.stack([x.log_p.cumsum(1), x.log_p.cummin(1).values], -1)
+            total = total + seen @ self.likely
+        return total
 
 
 class RewardModel(Reward):
-    """r(x, y): picture and caption to one number, made of a score for each word.
+    """r(x, y): picture and caption to one number, built up word by word.
 
-    `accuracy` is the share of `pairs` held-out pairs that cross-validation ranks right, `interval` its 95 %
-    Wilson interval (both of the better of two heads, so a little optimistic for few labels),
-    `looks` whether words are checked against the picture, `contradictions` the share of
-    labels that another label contradicts.
+    `accuracy` is the share of `pairs` held-out comparisons that cross-validation ranks right, `interval` its
+    95 % Wilson interval (of the form that did best, so a little optimistic for few labels), `looks` whether
+    words are checked against the picture, `reads` whether the language model's states count,
+    `contradictions` the share of labels that another label contradicts, `nu` how common ties are, `kappa`
+    where ratings go up. With several `members` the reward is their mean less `caution` times their spread.
     """
 
-    def __init__(self, trunk: VLM, looks: bool, seed: int) -> None:
+    def __init__(
+        self,
+        trunk: Any,
+        looks: bool,
+        seed: int,
+        reads: bool | None = None,
+        pool: str = "mean",
+        members: int = 1,
+        caution: float = 0.0,
+    ) -> None:
         super().__init__(trunk)
-        generator = torch.Generator().manual_seed(seed)
-        self.looks = looks
-        self.language = ScalarHead(trunk.width, generator)
-        self.match = MatchHead(trunk.width, generator) if looks else None
-        words = trunk.module.get_input_embeddings().num_embeddings
-        self.register_buffer("neutral", torch.zeros(words))
-        self.register_buffer("judged", torch.ones(words, dtype=torch.bool))
-        self.interval = (0.0, 1.0)
+        self.looks, self.reads = looks, not looks if reads is None else reads
+        self.pool, self.caution, self.base = pool, caution, None
+        self.members = nn.ModuleList(Heads(trunk, looks, self.reads, pool, seed + i) for i in range(members))
+        self.interval, self.nu, self.kappa = (0.0, 1.0), float("nan"), list[float]()
         self.to(trunk.device).eval()
+
+    @property
+    def language(self) -> ScalarHead:
+        """The linear head (of the first member)."""
+        return self.members[0].language
+
+    @property
+    def match(self) -> MatchHead | None:
+        """The match head (of the first member), if there is one."""
+        return self.members[0].match
+
+    def read(
+        self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor, log_p: Tensor | None = None
+    ) -> Read:
+        """What the heads need to know of responses; `log_p` is computed unless it is given."""
+        if not self.looks:
+            return Read(ids, mask, states)
+        columns = prefix.picture.any(0)  # rows may differ in how many parts they have
+        if self.reads and log_p is None:
+            log_p = log_prob(self.trunk.logits(states[:, :-1]), ids) * mask
+        words = self.trunk.module.get_input_embeddings()(ids)
+        return Read(ids, mask, states, words, prefix.embeds[:, columns], prefix.picture[:, columns], log_p)
 
     def so_far(self, prefix: Prefix, ids: Tensor, mask: Tensor, states: Tensor, scenes: Any = None) -> Tensor:
         """The reward (B, T + 1) of responses that stop after 0, 1, ..., T tokens; constant after their end.
 
-        `states` are the trunk's, (B, T + 1, D). Style is a mean over words, faithfulness a sum, in which a
-        word that was said before earns nothing.
+        `states` are the trunk's, (B, T + 1, D).
         """
-        if self.match is None:
-            total = (self.language(states[:, 1:]) * mask).cumsum(1) / mask.cumsum(1)
-        else:
-            again = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(-1)
-            fit = self.match(self.trunk.module.get_input_embeddings()(ids), *_parts(prefix))
-            total = ((fit - self.neutral[ids]) * self.judged[ids] * mask * ~again).cumsum(1)
+        x = self.read(prefix, ids, mask, states)
+        each = torch.stack([heads(x) for heads in self.members])
+        total = each.mean(0)
+        if len(each) > 1 and self.caution:
+            total = total - self.caution * each.std(0)
         return torch.cat([torch.zeros_like(total[:, :1]), total], 1)
 
     @torch.no_grad()
     def settle(self, prefix: Prefix, ids: Tensor, mask: Tensor) -> None:
-        """Let a word that fits every picture alike, and one that nobody has judged, say nothing.
+        """Let a word that nobody has judged, and one that fits every picture alike, say nothing.
 
-        A comparison of two captions leaves open what the words in both are worth. Each judged word is centred
-        between its best and its worst fit to the pictures in `prefix`; all others earn nothing.
+        A comparison of two captions leaves open what the words in both are worth. Where nothing but the
+        picture counts, each word is centred between its best and its worst fit to the pictures in `prefix`.
         """
-        if self.match is None:
-            return
         words = ids[mask.bool()].unique()
-        embeds = self.trunk.module.get_input_embeddings()(words).expand(len(prefix), -1, -1)
-        fit = self.match(embeds, *_parts(prefix))
-        self.neutral[words] = (fit.amax(0) + fit.amin(0)) / 2
-        self.judged.zero_()[words] = True
+        for heads in self.members if self.looks else []:
+            heads.judged.zero_()[words] = True
+            if not self.reads:
+                many = words.expand(len(prefix), -1)
+                x = self.read(prefix, many, torch.ones_like(many), states=many)
+                fit = heads.match(x.words, x.parts, x.there)
+                heads.neutral[words] = (fit.amax(0) + fit.amin(0)) / 2
 
     @torch.no_grad()
     def explain(self, scene: Scene, caption: str) -> list[tuple[str, float]]:
-        """Each word of a caption with what it adds to the reward, the end token last.
-
-        Where style is a mean over words, a word adds what moves the mean at its place.
-        """
+        """Each word of a caption with what it adds to the reward at its place, the end token last."""
         prefix, (ids, mask) = self.trunk.prefix([scene]), self.trunk.tokens([caption])
         so_far = self.so_far(prefix, ids, mask, self.trunk.states(prefix, ids))[0]
         words = [self.trunk.tokenizer.decode([token]) for token in ids[0]]
         return list(zip(words, so_far.diff().tolist(), strict=True))
 
+    def save(self, folder: str | Path) -> None:
+        """Write the heads as safetensors with what is known of them, and the trunk if it learned too."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {name: getattr(self, name) for name in KNOWN} | {"members": len(self.members)}
+        about |= {"model": self.base or self.trunk.hash, "tuned": self.base is not None}
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS, {"about": json.dumps(about)})
+        if self.base is not None:
+            self.trunk.save(folder / "trunk")
 
-def _parts(prefix: Prefix) -> tuple[Tensor, Tensor]:
-    """The picture's embeddings (B, I, D) and which are real (B, I); rows may differ in how many."""
-    columns = prefix.picture.any(0)
-    return prefix.embeds[:, columns], prefix.picture[:, columns]
+    @classmethod
+    def load(cls, folder: str | Path, model: Any) -> RewardModel:
+        """Read what `save` wrote, for the `model` that it was built on.
+
+        Raises FileNotFoundError, ValueError for another model.
+        """
+        path = Path(folder) / WEIGHTS
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: expected what RewardModel.save wrote, found no such file")
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get("model") != model.hash:
+            raise ValueError(
+                f"{path}: expected the model {about.get('model')}, on which this reward model was built, got "
+                f"{model.hash}; load that model first"
+            )
+        trunk = model
+        if about["tuned"]:
+            trunk = load_pretrained_model(Path(folder) / "trunk", model.device)
+        how = {name: about[name] for name in ("looks", "reads", "pool", "members", "caution")}
+        loaded = cls(trunk, seed=0, **how)
+        loaded.load_state_dict(state)
+        for name in KNOWN:
+            setattr(loaded, name, about[name])
+        loaded.interval, loaded.base = tuple(about["interval"]), model.hash if about["tuned"] else None
+        return loaded.requires_grad_(False)
 
 
-class _Features:
-    """What the heads read of each pair, computed once because the trunk is frozen."""
-
-    @torch.no_grad()
-    def __init__(self, trunk: VLM, pairs: Sequence[Pair], pictures: Sequence[Scene] | None = None) -> None:
-        self.prefix = trunk.prefix(pictures or [scene for scene, _, _ in pairs])
-        ids, mask = trunk.tokens([c for _, c, _ in pairs] + [r for _, _, r in pairs])
-        both = self.prefix[torch.arange(len(pairs)).repeat(2)]
-        states = torch.cat(
-            [trunk.states(both[i : i + 256], ids[i : i + 256]) for i in range(0, len(ids), 256)]
+def _usable(feedback: Feedback, minimum: int) -> list[Judgement]:
+    """The judgements of a log. Raises ValueError for too few, too alike or empty ones."""
+    judged = feedback.judgements()
+    for j in judged:
+        if not all(map(normalise, j.captions)):
+            raise ValueError(
+                f"{feedback.path}: expected captions with words, got an empty response in record "
+                f"{j.record['id']}; leave it out of the log"
+            )
+    usable = [j for j in judged if j.kind != "tie"]
+    kinds = {j.kind for j in usable}
+    things = "judgements" if kinds - {"pair"} else "pairs"
+    if len(usable) < minimum:
+        raise ValueError(
+            f"{feedback.path}: {len(usable)} usable {things} (ties and "
+            f"skips do not count), at least {minimum} are needed and 50 are better; label some more"
         )
-        self.both = [
-            tuple(x.unflatten(0, (2, len(pairs)))[side] for x in (ids, mask, states)) for side in (0, 1)
-        ]
-
-    def rewards(self, model: RewardModel, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """R of the chosen and of the rejected caption for some pairs."""
-        prefix, R = self.prefix[rows], []
-        for ids, mask, states in self.both:
-            T = int(mask[rows].sum(1).max())
-            R.append(model.so_far(prefix, ids[rows, :T], mask[rows, :T], states[rows, : T + 1])[:, -1])
-        return R[0], R[1]
-
-
-def fit(
-    trunk: VLM, features: _Features, rows: Tensor, looks: bool, config: RewardConfig, seed: int
-) -> RewardModel:
-    """Minimise the preference loss over the pairs `rows`."""
-    model = RewardModel(trunk, looks, seed)
-    heads = [{"params": list(model.language.parameters()), "lr": 10 * config.lr / 3, "weight_decay": 0.1}]
-    if model.match is not None:
-        heads.append(
-            {"params": list(model.match.parameters()), "lr": config.lr, "weight_decay": config.weight_decay}
+    if len({j.scene for j in usable}) < 2:
+        raise ValueError(
+            f"{feedback.path}: all {len(usable)} usable {things} are of one scene; expected "
+            "two or more scenes, so that some can be held out; label more pictures"
         )
-    optimizer = torch.optim.AdamW(heads, fused=True)
-    steps = config.epochs * -(-len(rows) // config.batch)
-    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(config.epochs):
-        for part in rows[torch.randperm(len(rows), generator=generator)].split(config.batch):
-            R_c, R_r = features.rewards(model, part)
-            loss = preference_loss(R_c, R_r, c=config.match_centre if looks else config.centre)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            decay.step()
-    (ids_c, mask_c, _), (ids_r, mask_r, _) = features.both
-    model.settle(
-        features.prefix[rows], torch.cat([ids_c[rows], ids_r[rows]]), torch.cat([mask_c[rows], mask_r[rows]])
-    )
-    return model.requires_grad_(False)
-
-
-def cross_validate(
-    trunk: VLM, features: _Features, scenes: Sequence[Scene], looks: bool, config: RewardConfig, seed: int
-) -> tuple[float, int]:
-    """Mean held-out preference loss and the number of held-out pairs ranked right, over `config.folds` folds.
-
-    `scenes` has the scene of each pair; all pairs of a scene are held out together, so a pair that was judged
-    twice is never in both parts.
-    """
-    number = {scene: i for i, scene in enumerate(dict.fromkeys(scenes))}
-    scene_of = torch.tensor([number[scene] for scene in scenes])
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(number)))
-    pairs = order.argsort()[scene_of].argsort(stable=True)
-    loss, right = 0.0, 0
-    for fold in order.tensor_split(min(config.folds, len(number))):
-        out = torch.isin(scene_of[pairs], fold)
-        held = pairs[out]
-        R_c, R_r = features.rewards(fit(trunk, features, pairs[~out], looks, config, seed), held)
-        loss += preference_loss(R_c, R_r).item() * len(held) / len(scenes)
-        right += int((R_c > R_r).sum())
-    return loss, right
+    if kinds == {"rating"} and len(ratings := {j.rating for j in usable}) < 2:
+        raise ValueError(
+            f"{feedback.path}: all {len(usable)} ratings are {ratings.pop()}; expected two different ones or "
+            "more, as equal ones say nothing of what is better"
+        )
+    return judged
 
 
 def train_reward_model(
-    feedback: Feedback, seed: int = 0, config: RewardConfig | None = None, shuffle_pictures: bool = False
+    feedback: Feedback,
+    seed: int = 0,
+    config: RewardConfig | None = None,
+    shuffle_pictures: bool = False,
+    **changes: Any,
 ) -> RewardModel:
-    """Fit a reward model to a feedback log; cross-validation decides whether it looks at the picture.
+    """Fit a reward model to a feedback log: pairs, ties, ratings, edits and rankings together.
 
-    `shuffle_pictures` gives every pair another pair's picture: the control that shows if seeing mattered.
-    Raises ValueError when there are too few usable pairs, or only one scene, or no model.
+    Cross-validation decides what it attends to: of the forms that rank within one standard error of the most
+    held-out comparisons right, the simplest. `changes` override fields of `config`. `shuffle_pictures` gives
+    every judgement another one's picture: the control that shows if seeing mattered.
+    Raises ValueError for judgements that are too few, of one scene, empty or all alike, or without a model.
     """
-    if not hasattr(feedback, "pairs"):
+    if not hasattr(feedback, "judgements"):
         raise TypeError(
             f"feedback: expected what collect_human_feedback or Feedback.from_log returned, got {feedback!r}"
         )
-    config, seed = config or RewardConfig(), whole_seed(seed)
-    pairs = [(scene, chosen, rejected) for scene, chosen, rejected, _ in feedback.pairs()]
-    scenes = [scene for scene, _, _ in pairs]
-    if len(pairs) < config.minimum:
-        raise ValueError(
-            f"{feedback.path}: {len(pairs)} usable pairs (ties and skips do not count), at least "
-            f"{config.minimum} are needed and 50 are better; label some more"
-        )
-    if len(set(scenes)) < 2:
-        raise ValueError(
-            f"{feedback.path}: all {len(pairs)} usable pairs are of one scene; expected two or more scenes, "
-            "so that some can be held out; label more pictures"
-        )
+    config, seed = replace(config or RewardConfig(), **changes), whole_seed(seed)
+    judged = _usable(feedback, config.minimum)
     if feedback.model is None:
         raise ValueError(
             f"{feedback.path}: expected feedback with the model that its reward model is built on, got none; "
             "read the log with Feedback.from_log(path, model=load_pretrained_model())"
         )
-    trunk, n, pictures = feedback.model, len(pairs), list(scenes)
+    trunk, scenes = feedback.model, [j.scene for j in judged]
+    pictures = list(scenes)
     if shuffle_pictures:
-        order = np.random.default_rng(seed).permutation(n)
+        order = np.random.default_rng(seed).permutation(len(judged))
         for here, there in zip(order, np.roll(order, 1), strict=True):
             pictures[here] = scenes[there]
     with one_thread():
-        features = _Features(trunk, pairs, pictures)
-        choices = [config.looks] if config.looks is not None else [False, True]
-        tried = {looks: cross_validate(trunk, features, scenes, looks, config, seed) for looks in choices}
-        looks = max(choices, key=lambda k: (tried[k][1], -tried[k][0]))  # most held-out pairs right
-        model = fit(trunk, features, torch.arange(n), looks, config, seed)
-    model.accuracy, model.interval, model.pairs = tried[looks][1] / n, wilson(tried[looks][1], n), n
-    model.contradictions = feedback.contradictions()
+        features = Features(trunk, judged, pictures)
+        forms = _forms(config, bool(features.prefix.picture.any()))
+        one = replace(config, members=1)
+        tried = {form: cross_validate(_new(trunk, form, one), features, scenes, one, seed) for form in forms}
+        most, n = max((right, n) for _, right, n in tried.values())
+        enough = most - math.sqrt(most * (n - most) / max(n, 1))
+        form = next(form for form in forms if tried[form][1] >= enough)
+        model = _new(trunk, form, config)(seed)
+        model.base = None if config.tune == "head" else trunk.hash
+        fit(model, features, torch.arange(len(judged)), config, seed)
+    right = tried[form][1]
+    model.accuracy, model.pairs = right / n if n else float("nan"), n
+    model.interval, model.contradictions = wilson(right, n) if n else (0.0, 1.0), feedback.contradictions()
     return model
+
+
+def _forms(config: RewardConfig, pictures: bool) -> list[tuple[bool, bool]]:
+    """The (looks, reads) to choose from, the simplest first."""
+    forms = [(False, True), *([(True, False), (True, True)] if pictures else [])]
+    wanted = config.looks, config.reads
+    fitting = [f for f in forms if all(w is None or w == x for w, x in zip(wanted, f, strict=True))]
+    if not fitting:
+        raise ValueError(
+            f"looks, reads: expected one of {forms} for this model, got {config.looks}, {config.reads}"
+        )
+    return fitting
+
+
+def _new(trunk: Any, form: tuple[bool, bool], config: RewardConfig) -> Any:
+    """A function of the seed that makes a reward model of this form."""
+    looks, reads = form
+    return lambda seed: RewardModel(trunk, looks, seed, reads, config.pool, config.members, config.caution)

@@ -24,8 +24,17 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import mmbook
 from mmbook.equations import kl_regularised_optimum
+from mmbook.feedback import Judgement
 from mmbook.models import Adapted, Decoded, Prefix, ScalarHead, decode
-from mmbook.rlhf import KnownReward, PPOConfig, RewardConfig, RewardModel, fine_tune_with_rl, ppo, reward_model
+from mmbook.rlhf import (
+    KnownReward,
+    PPOConfig,
+    RewardConfig,
+    RewardModel,
+    fine_tune_with_rl,
+    ppo,
+    reward_fit,
+)
 from mmbook.world import parse, sample_scenes
 
 SMALL = {"updates": 1, "batch": 8, "epochs": 1, "minibatches": 1, "rank": 2, "progress": False}
@@ -426,12 +435,14 @@ def test_row_19_heads_start_small_and_the_critic_starts_from_the_reward_model(ti
 def test_row_20_the_reward_model_overfits_eight_pairs(tiny):
     scenes = sample_scenes(8, 3)
     captions = tiny.sample(scenes, seed=1, samples=2)
-    pairs = [(scene, *captions[2 * i : 2 * i + 2]) for i, scene in enumerate(scenes)]  # arbitrary labels
-    features = reward_model._Features(tiny, pairs)
-    for looks in (False, True):
+    said = zip(scenes, captions[::2], captions[1::2], strict=True)
+    judged = [Judgement("pair", scene, pair, {}) for scene, *pair in said]  # arbitrary labels
+    features = reward_fit.Features(tiny, judged, scenes)
+    for looks, reads in ((False, True), (True, False), (True, True)):
         config = RewardConfig(epochs=200, weight_decay=0.0, centre=0.01)
-        fitted = reward_model.fit(tiny, features, torch.arange(8), looks, config, 0)
-        R_c, R_r = features.rewards(fitted, torch.arange(8))
+        fitted = RewardModel(tiny, looks, 0, reads)
+        reward_fit.fit(fitted, features, torch.arange(8), config, 0)
+        R_c, R_r = features.rewards(fitted, torch.arange(8)).T
         assert (R_c > R_r).all() and torch.nn.functional.softplus(R_r - R_c).mean() < 0.3
 
 
@@ -539,7 +550,9 @@ def test_row_25_the_best_policy_of_a_kl_penalty_is_approached(tiny, monkeypatch)
     prefix = model.prefix(sample_scenes(128, 77))
     nothing = torch.zeros(128, 0, dtype=torch.long)
     log_p_ref, log_p = (m.logits(m.states(prefix, nothing)[:, -1]).log_softmax(-1) for m in (model, tuned))
-    S = torch.stack([(reward.of(None, word) - scorers[0].mu) / scorers[0].sigma for word in words]).expand(128, -1)
+    S = torch.stack([(reward.of(None, word) - scorers[0].mu) / scorers[0].sigma for word in words]).expand(
+        128, -1
+    )
 
     def distance(p: torch.Tensor, beta: float) -> float:
         """Mean total variation from the optimum for beta."""

@@ -9,7 +9,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from mmbook import collect_human_feedback, fine_tune_with_rl, train_reward_model
 from mmbook.feedback import Feedback, SimulatedAnnotator, make_record
 from mmbook.feedback.items import make_items
-from mmbook.rlhf import RewardConfig, RewardModel, reward_model
+from mmbook.rlhf import RewardConfig, RewardModel, reward_fit, reward_model
+from mmbook.rlhf.reward_fit import Features
 from mmbook.world import KINDS, near_miss_pairs, normalise
 
 QUICK = RewardConfig(epochs=2, looks=False)
@@ -72,20 +73,20 @@ def test_faithful_is_learned_by_looking(near_misses):
 
 
 def test_shuffled_pictures_leave_nothing_to_learn(near_misses):
-    model = train_reward_model(near_misses, seed=0, config=RewardConfig(looks=True), shuffle_pictures=True)
+    model = train_reward_model(near_misses, seed=0, looks=True, shuffle_pictures=True)
     assert model.interval[0] < 0.5 < model.interval[1]
     assert abs(near_miss_accuracy(model) - 0.5) < 0.1
 
 
 def test_shuffling_gives_every_pair_another_picture(tiny, items, tmp_path, monkeypatch):
     feedback, given = labelled(tiny, items, [0] * 30, tmp_path / "a.jsonl"), []
-    features = reward_model._Features
+    features = reward_model.Features
 
-    def record(trunk, pairs, pictures):
+    def record(trunk, judged, pictures):
         given.append(pictures)
-        return features(trunk, pairs, pictures)
+        return features(trunk, judged, pictures)
 
-    monkeypatch.setattr(reward_model, "_Features", record)
+    monkeypatch.setattr(reward_model, "Features", record)
     for shuffle in (False, True):
         train_reward_model(feedback, config=QUICK, shuffle_pictures=shuffle)
     scenes = [scene for scene, *_ in feedback.pairs()]
@@ -96,7 +97,7 @@ def test_shuffling_gives_every_pair_another_picture(tiny, items, tmp_path, monke
 
 def test_random_labels_are_at_chance_and_said_to_be(tiny, near_misses):
     feedback = collect_human_feedback(tiny, pairs=50, annotator=SimulatedAnnotator("random", seed=0), seed=0)
-    model = train_reward_model(feedback, seed=0, config=RewardConfig(looks=False))
+    model = train_reward_model(feedback, seed=0, looks=False)
     low, high = model.interval
     assert low < 0.5 < high
     with pytest.warns(UserWarning, match="no measurable preference") as caught:
@@ -116,24 +117,25 @@ def test_held_out_pairs_are_never_trained_on(tiny, items, tmp_path, monkeypatch,
     feedback = labelled(tiny, items[:n], [0] * n, tmp_path / "a.jsonl", "one")
     labelled(tiny, items[:n], [1] * n, tmp_path / "a.jsonl", "two")  # every pair was judged twice
     trained, held, fitting = [], [], []
-    fit, rewards = reward_model.fit, reward_model._Features.rewards
+    fit, rewards = reward_fit.fit, Features.rewards
 
-    def spied_fit(trunk, features, rows, *args):
+    def spied_fit(model, features, rows, *args):
         trained.append(set(rows.tolist()))
         fitting.append(True)
-        model = fit(trunk, features, rows, *args)
+        judge = fit(model, features, rows, *args)
         fitting.clear()
-        return model
+        return judge
 
-    def spied_rewards(features, model, rows):
+    def spied_rewards(features, model, rows, *args):
         if not fitting:
             held.append(set(rows.tolist()))
         else:
             assert set(rows.tolist()) <= trained[-1]
-        return rewards(features, model, rows)
+        return rewards(features, model, rows, *args)
 
-    monkeypatch.setattr(reward_model, "fit", spied_fit)
-    monkeypatch.setattr(reward_model._Features, "rewards", spied_rewards)
+    for place in (reward_fit, reward_model):
+        monkeypatch.setattr(place, "fit", spied_fit)
+    monkeypatch.setattr(Features, "rewards", spied_rewards)
     model = train_reward_model(feedback, config=QUICK)
     pairs = feedback.pairs()
     assert len(held) == QUICK.folds == len(trained) - 1 and trained[-1] == set(range(2 * n))  # at last all
