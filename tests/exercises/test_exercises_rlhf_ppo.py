@@ -1,0 +1,108 @@
+"""The exercises on PPO for RLHF: published solutions pass, typical mistakes get their own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmbook.exercises import Mistake, check
+
+CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "ppo-rlhf.md"
+CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("name", ["shaped-reward", "kl-loss", "adaptive-beta"])
+def test_the_published_solution_is_right(name, capsys):
+    (cell,) = [cell for cell in CELLS if f'check_answer("rlhf-ppo/{name}"' in cell]
+    exec(cell, {"torch": torch, "check_answer": check})
+    assert capsys.readouterr().out == "Right.\n"
+
+
+def shaped(
+    sign: float = -1.0,
+    where: Callable[..., Any] | None = None,
+    over: Callable[..., Any] | None = None,
+    use_beta: bool = True,
+) -> Callable[..., Any]:
+    def rewards(log_p: Any, log_p_ref: Any, m: Any, S: Any, beta: float) -> Any:
+        d = log_p - log_p_ref
+        r = sign * (beta if use_beta else 1.0) * (over(d, m) if over else d * m)
+        end = m.sum(1).long() - 1
+        r[torch.arange(len(r)), where(end) if where else end] += S
+        return r
+
+    return rewards
+
+
+REWARDS = {
+    "wrong sign": shaped(sign=1.0),
+    "after the end": shaped(where=lambda end: (end + 1).clamp(max=4)),
+    "last column": shaped(where=lambda end: torch.full_like(end, 4)),
+    "every token gets": lambda p, q, m, S, beta: (-beta * (p - q) + S[:, None]) * m,
+    "padding pays": shaped(over=lambda d, m: d),
+    "clamp the log-ratio": shaped(over=lambda d, m: d.clamp(min=0) * m),
+    "charged once": shaped(
+        over=lambda d, m: (d * m).sum(1, keepdim=True) * (torch.arange(5) == m.sum(1, keepdim=True) - 1)
+    ),
+    "the price is missing": shaped(sign=0.0),
+    "beta is missing": shaped(use_beta=False),
+    "one for each token": lambda p, q, m, S, beta: S,
+    "of a small batch": shaped(sign=-2.0),
+    "stopped with TypeError": lambda p: p,
+}
+
+
+@pytest.mark.parametrize("words", REWARDS)
+def test_each_mistake_in_the_rewards_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-ppo/shaped-reward", REWARDS[words])
+
+
+def mean(x: Any, m: Any) -> Any:
+    return (x * m).sum() / m.sum()
+
+
+LOSSES = {
+    "this is k1": lambda p, q, m: mean(p - q.detach(), m),
+    "this is k3": lambda p, q, m: mean((q.detach() - p).exp() - 1 + p - q.detach(), m),
+    "the half is missing": lambda p, q, m: mean((p - q.detach()) ** 2, m),
+    "absolute log-ratio": lambda p, q, m: mean((p - q.detach()).abs(), m),
+    "pushes away": lambda p, q, m: -mean((p - q.detach()) ** 2 / 2, m),
+    "adds up the tokens": lambda p, q, m: ((p - q.detach()) ** 2 / 2 * m).sum(),
+    "padding is counted": lambda p, q, m: ((p - q.detach()) ** 2 / 2).mean(),
+    "reaches the reference": lambda p, q, m: mean((p - q) ** 2 / 2, m),
+    "no gradient reaches": lambda p, q, m: mean((p.detach() - q.detach()) ** 2 / 2, m),
+    "one number": lambda p, q, m: (p - q.detach()) ** 2 / 2,
+    "another one": lambda p, q, m: mean((p - q.detach()) ** 4, m),
+}
+
+
+@pytest.mark.parametrize("words", LOSSES)
+def test_each_mistake_in_the_loss_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-ppo/kl-loss", LOSSES[words])
+
+
+def bounded(KL: float, target: float) -> float:
+    return min(max(KL / target - 1, -0.2), 0.2)
+
+
+PRICES = {
+    "direction is wrong": lambda b, KL, t, n, h: b * (1 - bounded(KL, t) * n / h),
+    "not clipped": lambda b, KL, t, n, h: b * (1 + (KL / t - 1) * n / h),
+    "n / horizon is missing": lambda b, KL, t, n, h: b * (1 + bounded(KL, t)),
+    "the change is added": lambda b, KL, t, n, h: b + bounded(KL, t) * n / h,
+    "price itself is missing": lambda b, KL, t, n, h: 1 + bounded(KL, t) * n / h,
+    "you return": lambda b, KL, t, n, h: 2 * b,
+}
+
+
+@pytest.mark.parametrize("words", PRICES)
+def test_each_mistake_in_the_price_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-ppo/adaptive-beta", PRICES[words])
