@@ -134,14 +134,14 @@ def _fit(
     generator: torch.Generator,
 ) -> Judge:
     judge = Judge(ties=bool((features.kind[rows] == 1).any())).to(model.trunk.device)
-    lr, quick = config.lr, 10 * config.lr / 3
+    lr, quick, little = config.lr, 10 * config.lr / 3, 0.1 * config.weight_decay
     groups: list[dict[str, Any]] = [
-        {"params": heads.language.parameters(), "lr": quick, "weight_decay": 0.1},
+        {"params": heads.language.parameters(), "lr": quick, "weight_decay": little},
         {"params": judge.parameters(), "lr": quick, "weight_decay": 0.0},
         {"params": learning, "lr": config.trunk_lr, "weight_decay": 0.01},
     ]
     if heads.order is not None:
-        groups.append({"params": heads.order.parameters(), "lr": quick, "weight_decay": 0.1})
+        groups.append({"params": heads.order.parameters(), "lr": quick, "weight_decay": little})
     if heads.match is not None:
         groups.append({"params": heads.match.parameters(), "lr": lr, "weight_decay": config.weight_decay})
     if heads.likely is not None:

@@ -55,12 +55,12 @@ class RewardConfig:
     members: int = 1  # models in an ensemble, each fitted to a draw of the judgements with replacement
     caution: float = 0.0  # standard deviations of the members taken off their mean
     epochs: int = 50
-    most: int = 20_000  # judgements read in all; where there are many, epochs are fewer
+    most: int = 10_000  # judgements read in all; where there are many, epochs are fewer
     batch: int = 25  # judgements a step
     lr: float = 3e-3
     trunk_lr: float = 5e-4
     rank: int = 16  # of the adapters
-    weight_decay: float = 1.0  # of the match head
+    weight_decay: float = 1.0  # of the match head; a tenth of it for linear heads
     margin: float = 0.0  # lead that the better caption of a pair is asked for
     centre: float = 0.01  # weight c of the centring term
     match_centre: float = 0.1  # the same where words are only matched: it settles what a wrong word costs
