@@ -31,7 +31,7 @@ from mmbook.world import HELD_OUT_ARTWORK
 torch.set_num_threads(1)
 SEEDS, SCENES, PAIRS = (0, 1, 2), 1000, 2000
 GOLD: dict[str, Any] = {"updates": 16, "beta": 0.05}
-LEARNED: dict[str, Any] = {"updates": 24, "beta": 0.1}
+LEARNED: dict[str, Any] = {"updates": 16, "beta": 0.05, "lr": 2e-3}
 DPO: dict[str, Any] = {"beta": 0.3, "epochs": 4}
 KEYS = ("true", "full", "coverage", "claim_precision", "grammatical", "utility")
 
