@@ -18,9 +18,10 @@ from over_optimisation import SEEDS, Look, ends, measure
 from results_file import number
 
 from mmbook.feedback import SimulatedAnnotator
-from mmbook.rlhf import PPOConfig, Rounds
+from mmbook.rlhf import PPOConfig, RewardConfig, Rounds
 
 LABELS, UPDATES, BETA = 2000, 24, 0.1
+FIT = RewardConfig(looks=True, reads=True, folds=2)  # what cross-validation chooses for utility
 SETTINGS: dict[str, tuple[int, bool]] = {  # rounds, whether the reference moves
     "1 x 2,000": (1, False),
     "4 x 500": (4, False),
@@ -33,7 +34,7 @@ def run(setting: str, seed: int, base: Any) -> list[dict[str, Any]]:
     rounds, moving = SETTINGS[setting]
     start, look, each = time.process_time(), Look(base, None, 512), UPDATES // rounds
     reader = SimulatedAnnotator("utility", seed=seed, bt=1.0)
-    asked = Rounds(base, seed, config=PPOConfig(updates=each, beta=BETA), moving=moving)
+    asked = Rounds(base, seed, FIT, PPOConfig(updates=each, beta=BETA), moving=moving)
     for i in range(rounds):
 
         def callback(update: int, model: Any, i: int = i) -> None:

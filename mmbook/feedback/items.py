@@ -77,7 +77,8 @@ def make_items(
     source = sources[candidates](model, n, np.random.default_rng(seed), temperature, RESPONSES[kind])
     for scene, *captions in source:
         drawn += 1
-        if len(set(map(normalise, captions))) == len(captions):
+        said = set(map(normalise, captions))
+        if len(said) == len(captions) and "" not in said:  # nobody can judge a caption without words
             item = {**shared, "scene": scene.to_json(), "responses": captions}
             items.setdefault(digest(item), {"id": digest(item), **item})
         if len(items) == n:
@@ -86,7 +87,7 @@ def make_items(
             break
     raise ValueError(
         f"only {len(items)} of {n} {kind}s found: in {drawn} scenes the model nearly always said "
-        f"the same again; raise the temperature from {temperature} or ask for fewer"
+        f"the same again, or nothing; raise the temperature from {temperature} or ask for fewer"
     )
 
 

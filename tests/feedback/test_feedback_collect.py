@@ -31,6 +31,18 @@ def test_items_are_different_and_each_has_two_different_captions_of_its_scene(sp
     assert items_hash(make_items(speaker, 60, seed=1)) != items_hash(items)
 
 
+def test_nobody_is_asked_about_a_caption_without_words(speaker):
+    class Mute(type(speaker)):
+        def sample(self, *args, **kwargs):
+            return ["" if i % 3 == 0 else c for i, c in enumerate(super().sample(*args, **kwargs))]
+
+    items = make_items(Mute(), 30, seed=0)
+    assert len(items) == 30 and all(normalise(c) for item in items for c in item["responses"])
+    speaker.sample = lambda scenes, samples, **_: [" "] * len(scenes) * samples
+    with pytest.raises(ValueError, match="said the same again, or nothing"):
+        make_items(speaker, 2, seed=0)
+
+
 def test_captions_that_differ_only_in_spelling_are_never_paired(speaker):
     class Shouter(type(speaker)):
         def sample(self, *args, **kwargs):

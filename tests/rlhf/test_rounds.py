@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mmbook.feedback import Feedback, SimulatedAnnotator, make_record
+from mmbook.evaluate import captions
+from mmbook.feedback import Changing, Feedback, SimulatedAnnotator, make_record
 from mmbook.models import VLM
 from mmbook.rlhf import PPOConfig, RewardConfig, rounds
 from mmbook.rlhf.rounds import Rounds, train_in_rounds
@@ -126,3 +127,26 @@ def test_impossible_rounds_are_refused(tiny: VLM) -> None:
     for memory in (0, 1.5):
         with pytest.raises(ValueError, match="memory: expected a number of rounds, 1 or more, or None"):
             Rounds(tiny, memory=memory)
+
+
+@pytest.mark.slow
+def test_a_taste_that_changes_is_followed_where_old_rounds_are_forgotten(tiny: VLM) -> None:
+    """The control fits all rounds alike: they contradict each other, and it stays with the old taste."""
+    rows = {}
+    for memory in (1, None):
+        reader = Changing(SimulatedAnnotator("terse"), SimulatedAnnotator("polite"), at=200)
+        _, rows[memory] = train_in_rounds(
+            tiny,
+            reader,
+            2,
+            200,
+            memory=memory,
+            explore=0.5,  # else the policy, now terse, would show hardly any polite caption to choose
+            fit=RewardConfig(epochs=20, folds=2, looks=False),
+            config=PPOConfig(updates=12, batch=64),
+            measure=lambda model: captions(model, 256)["style"],
+        )
+    (first, followed), (same, stayed) = rows[1], rows[None]
+    assert first["terse"] == same["terse"] > 0.9
+    assert followed["terse"] < 0.45 and stayed["terse"] > followed["terse"] + 0.2
+    assert followed["polite"] > 0.1 > 0.06 > stayed["polite"]
