@@ -43,12 +43,13 @@ from mmbook.world import sample_scenes, score
 
 PEER = Path(__file__).parent / "peers" / "trl_grpo.py"
 THRESHOLD = 0.80
+STEPS: dict[str, Any] = {"epochs": 1, "minibatches": 8, "lr": 2e-3}
 GROUPS = {"advantage": "grpo", "group": 4, "beta": 0.0}
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {  # the peer's others stand in its own script
-    "gold": {"ppo": {"beta": 0.05}, "grpo": GROUPS, "trl": {}},
+    "gold": {"ppo": STEPS | {"beta": 0.05, "value_lr": 1e-2}, "grpo": STEPS | GROUPS, "trl": {}},
     "learned": {
-        "ppo": {"beta": 0.1, "updates": 24},
-        "grpo": GROUPS | {"updates": 24},
+        "ppo": STEPS | {"beta": 0.1, "value_lr": 1e-2, "updates": 24},
+        "grpo": STEPS | GROUPS | {"updates": 24},
         "trl": {"updates": 24},
     },
 }

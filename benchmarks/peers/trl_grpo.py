@@ -32,9 +32,9 @@ from mmbook.rlhf import KnownReward
 from mmbook.world import SceneBatch, render, sample_scenes
 
 # captions a generation, optimizer steps a pass over them, passes, captions of one scene, rank of the adapters
-SHAPE = {"updates": 16, "batch": 128, "minibatches": 4, "epochs": 2, "group": 4, "rank": 16}
+SHAPE = {"updates": 16, "batch": 128, "minibatches": 8, "epochs": 1, "group": 4, "rank": 16}
 SETTINGS = {
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "lr_scheduler_type": "linear",
     "beta": 0.0,
     "max_completion_length": 34,
