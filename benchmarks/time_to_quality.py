@@ -210,6 +210,7 @@ if __name__ == "__main__":
     parser.add_argument("--peer", help="Python of the environment with TRL")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rewards", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--who", nargs="+", default=list(WHO), choices=list(WHO))
     parser.add_argument("--rows", type=Path, default=Path("runs/time-to-quality.jsonl"))
     parser.add_argument("--train", nargs=3, metavar=("SEED", "REWARD", "SETTINGS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -227,7 +228,7 @@ if __name__ == "__main__":
         if reward == "learned":
             values |= fit_reward(folder)
         for seed in range(args.seeds):
-            for who in WHO:
+            for who in args.who:
                 row = done.get((who, reward, seed))
                 if not row or row["settings"] != SETTINGS[reward][who]:
                     row = run(who, seed, reward, folder, args.peer)
@@ -235,7 +236,7 @@ if __name__ == "__main__":
                         log.write(json.dumps(row) + "\n")
                     print(who, reward, seed, reached(row), row["curve"][-1], flush=True)
                 rows.append(row)
-        for who in WHO:
+        for who in args.who:
             values |= summary([x for x in rows if x["who"] == who and x["reward"] == reward])
         values |= ratios(values, reward)
     write("time-to-quality", values, runs=rows)
