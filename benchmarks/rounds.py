@@ -32,7 +32,7 @@ SETTINGS: dict[str, tuple[int, bool]] = {  # rounds, whether the reference moves
 def run(setting: str, seed: int, base: Any) -> list[dict[str, Any]]:
     """The rows of one run, the first before any update."""
     rounds, moving = SETTINGS[setting]
-    start, look, each = time.process_time(), Look(base, None, 512), UPDATES // rounds
+    start, look, each = time.process_time(), Look(base, None, 512, 6), UPDATES // rounds
     reader = SimulatedAnnotator("utility", seed=seed, bt=1.0)
     asked = Rounds(base, seed, FIT, PPOConfig(updates=each, beta=BETA), moving=moving)
     for i in range(rounds):
