@@ -51,12 +51,15 @@ class Arena:
         lost = kl_objective(self.best, self.log_p_ref, self.R, self.beta) - kl_objective(
             log_p, self.log_p_ref, self.R, self.beta
         )
+        kl, kl_best = (
+            float(p @ (log_p - other).masked_fill(p == 0, 0.0)) for other in (self.log_p_ref, self.best)
+        )
         return {
             "reward": float(p @ self.R),
             "regret": float(lost),
-            "kl": float(p @ (log_p - self.log_p_ref)),
-            "kl_best": float(p @ (log_p - self.best)),
-            "kl_token": float(p @ (log_p - self.best) / (p @ words)),
+            "kl": kl,
+            "kl_best": kl_best,
+            "kl_token": kl_best / float(p @ words),
         }
 
     def pairs(self, n: int, seed: int, model: TableLM | None = None) -> list[tuple[Scene, str, str]]:

@@ -42,6 +42,9 @@ def test_distances_equal_slow_sums(arena: Arena) -> None:
         math.exp(p) * len(way) for p, way in zip(arena.log_p_ref.tolist(), arena.tree.responses, strict=True)
     )
     assert at_ref["kl_token"] == pytest.approx(at_ref["kl_best"] / tokens, abs=1e-12)
+    sure = best_of_n_policy(arena.log_p_ref, arena.R, 512)  # some captions are ruled out: 0 log 0 = 0
+    assert sure.isneginf().any()
+    assert arena.measure(sure)["regret"] == pytest.approx(0.5 * arena.measure(sure)["kl_best"], abs=1e-9)
 
 
 def test_the_captioner_is_careless(arena: Arena) -> None:
