@@ -1,6 +1,6 @@
 """PPO, RLOO, GRPO, DPO, IPO and best-of-n side by side: exactly on the caption tree, and on the stickers.
 
-python benchmarks/beyond_ppo.py [arena | stickers | chapter]     (1, 14 and 1 CPU minutes)
+python benchmarks/beyond_ppo.py [arena | stickers | chapter]     (1, 17 and 1 CPU minutes)
 """
 
 from __future__ import annotations
