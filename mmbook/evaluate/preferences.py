@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import expit
 
 from mmbook.world import Scene, normalise
 
-if TYPE_CHECKING:
-    from mmbook.rlhf import Reward
+
+class Reward(Protocol):
+    """What a reward model must be able to do here."""
+
+    def score(self, scenes: Sequence[Scene], captions: Sequence[str]) -> Any:
+        """The rewards (N,) of captions, a tensor."""
 
 
 def words(captions: Sequence[str]) -> np.ndarray:
