@@ -20,7 +20,7 @@ def solution(name: str) -> Callable[..., Any]:
     """The function of the published cell that checks the exercise; running the cell must pass its check."""
     cells = re.findall(r"```\{code-cell\} ipython3\n(.*?)```", CHAPTER.read_text(encoding="utf-8"), re.S)
     (cell,) = [cell for cell in cells if f'"rl-policy-gradients/{name}"' in cell]
-    scope: dict[str, Any] = {"torch": torch, "check_answer": check}
+    scope: dict[str, Any] = {"torch": torch, "check": check}
     exec(cell, scope)
     return scope[re.search(rf'"rl-policy-gradients/{name}", (\w+)\)', cell)[1]]
 

@@ -8,7 +8,7 @@ import mmbook
 from mmbook import collect_human_feedback, fine_tune_with_rl, load_pretrained_model, train_reward_model
 from mmbook.feedback import SimulatedAnnotator
 
-CURVES = {"score", "kl", "approximate_kl", "clip_fraction", "explained_variance", "words"}
+CURVES = {"beta", "score", "kl", "approximate_kl", "clip_fraction", "explained_variance", "words"}
 
 
 def four_lines(taste: str, pairs: int = 30, seed: int = 0, **changes):

@@ -30,7 +30,7 @@ def noticed(check, *args) -> None:
 def test_fault_1_a_step_for_every_micro_batch(tiny, reward, monkeypatch):
     step = ppo.minibatch_step
 
-    def each(policy, scorer, optimizer, part, config):
+    def each(policy, scorer, optimizer, part, config, beta):
         for rows in torch.arange(len(part.m)).tensor_split(config.accumulate):
             step(policy, scorer, optimizer, part.part(rows), replace(config, accumulate=1))
         return part.log_p_old

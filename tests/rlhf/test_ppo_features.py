@@ -268,9 +268,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    for name in ("save_file", "torch"):
+    for place, name in ((checkpoint, "save_file"), (torch, "save")):
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, name, full if name == "save_file" else SimpleNamespace(save=full))
+            patch.setattr(place, name, full)
             with pytest.raises(OSError, match="No space"):
                 kept.save(2, {"w": torch.zeros(2)}, {"step": 2})
         weights, rest = kept.load()
