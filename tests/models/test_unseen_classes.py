@@ -48,7 +48,9 @@ def feedback(model: VLM) -> Feedback:
 @pytest.fixture(scope="module")
 def looking(feedback: Feedback) -> RewardModel:
     """A reward model that was trained to check words against the picture."""
-    free = RewardConfig(looks=True, epochs=40, lr=1e-2, folds=2, weight_decay=0.0, match_centre=0.0)
+    free = RewardConfig(
+        looks=True, reads=False, epochs=40, lr=1e-2, folds=2, weight_decay=0.0, match_centre=0.0
+    )
     return train_reward_model(feedback, seed=0, config=free)
 
 

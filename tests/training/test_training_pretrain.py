@@ -47,7 +47,7 @@ def test_an_interrupted_stage_ends_with_the_same_weights(short: None, tmp_path: 
     stage(resumed, 0, tmp_path, progress=False)
     assert resumed.hash == whole.hash != before
     (checkpoint,) = tmp_path.glob("*.pt")
-    assert len(torch.load(checkpoint)["losses"]) == 6
+    assert len(torch.load(checkpoint)["rest"]["losses"]) == 6
     other = untrained()
     stage(other, 1, progress=False)
     assert other.hash != whole.hash
