@@ -1,0 +1,101 @@
+"""The reward-model exercises: published solutions pass, typical mistakes get their own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from mmbook.exercises import Mistake, check
+
+CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "reward-model.md"
+CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("name", ["preference-loss", "ties", "calibration-error"])
+def test_the_published_solution_is_right(name, capsys):
+    (cell,) = [cell for cell in CELLS if f'check_answer("rlhf-reward-model/{name}"' in cell]
+    exec(cell, {"torch": torch, "np": np, "check": check})
+    assert capsys.readouterr().out == "Right.\n"
+
+
+LOSSES = {
+    "rejected caption likelier": lambda c, r, m: -logsigmoid(r - c - m).mean(),
+    "margin helps": lambda c, r, m: -logsigmoid(c - r + m).mean(),
+    "margin is not used": lambda c, r, m: -logsigmoid(c - r).mean(),
+    "sum over pairs": lambda c, r, m: -logsigmoid(c - r - m).sum(),
+    "take the logarithm": lambda c, r, m: -torch.sigmoid(c - r - m).mean(),
+    "logarithm comes after": lambda c, r, m: -torch.sigmoid(c - r - m).mean().log(),
+    "other way round": lambda c, r, m: logsigmoid(c - r - m).mean(),
+    "use logsigmoid": lambda c, r, m: -torch.sigmoid(c - r - m).log().mean(),
+    "no gradient": lambda c, r, m: -logsigmoid(c.detach() - r - m).mean(),
+    "tensor of shape": lambda c, r, m: -logsigmoid(c - r - m),
+    "stopped with TypeError": lambda c: c,
+    "where": lambda c, r, m: (c - r - m).mean(),
+}
+
+
+@pytest.mark.parametrize("words", LOSSES)
+def test_each_mistake_in_the_preference_loss_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-reward-model/preference-loss", LOSSES[words])
+
+
+def tie(a: Any, b: Any, nu: float) -> Any:
+    return nu * ((a + b) / 2).exp()
+
+
+TIES = {
+    "not arithmetic": lambda a, b, nu: nu * (a.exp() + b.exp()) / 2 / ((1 + nu / 2) * (a.exp() + b.exp())),
+    "root is missing": lambda a, b, nu: nu * (a + b).exp() / (a.exp() + b.exp() + nu * (a + b).exp()),
+    "missing from what you divide by": lambda a, b, nu: tie(a, b, nu) / (a.exp() + b.exp()),
+    "a is preferred": lambda a, b, nu: a.exp() / (a.exp() + b.exp() + tie(a, b, nu)),
+    "nu is not used": lambda a, b, nu: tie(a, b, 1) / (a.exp() + b.exp() + tie(a, b, 1)),
+    "share": lambda a, b, nu: nu / (a.exp() + b.exp() + nu),
+    "exp overflows": lambda a, b, nu: tie(a, b, nu) / (a.exp() + b.exp() + tie(a, b, nu)),
+    "tensor of shape": lambda a, b, nu: 0.3,
+}
+
+
+@pytest.mark.parametrize("words", TIES)
+def test_each_mistake_in_the_tie_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-reward-model/ties", TIES[words])
+
+
+def ece(p: Any, right: Any, bins: int, low: float = 0.5, weight: bool = True, how: Any = abs) -> float:
+    edges = np.linspace(low, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
+    gaps, shares = [], []
+    for b in np.unique(place):
+        gaps.append(how(p[place == b].mean() - right[place == b].mean()))
+        shares.append((place == b).mean() if weight else 1 / len(np.unique(place)))
+    return float(np.dot(gaps, shares))
+
+
+ERRORS = {
+    "every bin counts alike": lambda p, right, bins: ece(p, right, bins, weight=False),
+    "gaps cancel": lambda p, right, bins: ece(p, right, bins, how=float),
+    "squared": lambda p, right, bins: ece(p, right, bins, how=lambda g: g**2),
+    "from 0 to 1": lambda p, right, bins: ece(p, right, bins, low=0.0),
+    "its own outcome": lambda p, right, bins: np.abs(p - right).mean(),
+    "gaps cancel: cut": lambda p, right, bins: abs(p.mean() - right.mean()),
+    "tensor of shape": lambda p, right, bins: None,
+    "where": lambda p, right, bins: 0.5,
+}
+
+
+@pytest.mark.parametrize("words", ERRORS)
+def test_each_mistake_in_the_calibration_error_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("rlhf-reward-model/calibration-error", ERRORS[words])
+
+
+def test_another_right_answer_passes(capsys):
+    check("rlhf-reward-model/calibration-error", ece)
+    assert capsys.readouterr().out == "Right.\n"
