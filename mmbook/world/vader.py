@@ -15,10 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mmbook.world.fetch import RATED, RATED_PARTS, fetched
+from mmbook.world.fetch import present
 from mmbook.world.scenes import Seed, generator
 
-KINDS = dict(zip(("movies", "tweets", "editorials", "products"), RATED, strict=True))
+KINDS = {
+    "movies": "movieReviewSnippets",
+    "tweets": "tweets",
+    "editorials": "nytEditorialSnippets",
+    "products": "amazonReviewSnippets",
+}
+PARTS = {"GroundTruth": 3, "anonDataRatings": 4}  # fields of a line: id, mean, (deviation,) what counts
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,8 @@ def read_ratings(kind: str = "movies", folder: Path | None = None) -> list[Rated
     """
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    folder = folder or fetched("vader")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: not there; fetch it with: python -m mmbook fetch vader")
-    texts, ratings = (_lines(folder / f"{KINDS[kind]}_{p}.txt", n) for p, n in RATED_PARTS.items())
+    folder = present("vader", folder)
+    texts, ratings = (_lines(folder / f"{KINDS[kind]}_{p}.txt", n) for p, n in PARTS.items())
     found: dict[str, Rated] = {}
     for row, (where, mean, text) in texts.items():
         if row not in ratings:
