@@ -6,12 +6,13 @@ FOLDER/<name>/, install `resvg_py`, then `python -m mmbook.world.make_atlas FOLD
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
 
 from PIL import Image
+
+from mmbook.world.sheets import draw_icon, plain
 
 TILE, COLUMNS = 128, 8
 PACKAGES = {"noto": "noto", "twemoji": "twemoji", "fluent": "fluent-emoji-flat", "openmoji": "openmoji"}
@@ -56,28 +57,13 @@ def codepoints(text: str) -> str:
     return "-".join(f"{ord(c):x}" for c in text if ord(c) != 0xFE0F)
 
 
-def plain(hexcode: str) -> str:
-    return "-".join(p.lower().lstrip("0") for p in hexcode.split("-") if p.upper() != "FE0F")
-
-
 def draw(package: Path) -> Image.Image:
     """All kinds of one emoji set as tiles in one transparent picture."""
-    import resvg_py
-
     icons = json.loads((package / "icons.json").read_text(encoding="utf-8"))
     names = {plain(k): v for k, v in json.loads((package / "chars.json").read_text(encoding="utf-8")).items()}
     sheet = Image.new("RGBA", (COLUMNS * TILE, -(-len(CHARACTERS) // COLUMNS) * TILE))
     for i, character in enumerate(CHARACTERS.values()):
-        name = names[codepoints(character)]
-        icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
-        width, height = (icon.get(k, icons.get(k, icons.get("height", 16))) for k in ("width", "height"))
-        svg = (
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'width="{TILE}" height="{TILE}" '
-            f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {width} {height}">{icon["body"]}</svg>'
-        )
-        png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=TILE, height=TILE))
-        tile = Image.open(io.BytesIO(png)).convert("RGBA")
+        tile = draw_icon(icons, names[codepoints(character)], TILE)
         tile = tile.crop(tile.getbbox())  # the four sets leave different margins: make sizes comparable
         tile.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
         if max(tile.size) < TILE:
