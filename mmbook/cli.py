@@ -10,7 +10,7 @@ COMMANDS = {
     "build": ("mmbook.publishing.build", "execute the chapters and build _build/html"),
     "notebooks": ("mmbook.publishing.notebooks", "export the chapters as plain notebooks (--check)"),
     "status": ("mmbook.publishing.status", "print the status page: times, versions, sizes"),
-    "fetch": ("mmbook.world.fetch", "download real data into the cache: fetch [vader] [minilm]"),
+    "fetch": ("mmbook.world.fetch", "download data and weights into the cache: fetch [<name> ...] or --list"),
     "figure": ("mmbook.figures", "draw one figure: figure <name> [<path>]"),
 }
 
