@@ -7,7 +7,7 @@ import numpy as np
 RATE = 8000  # samples a second
 SAMPLES = 6400  # of one utterance: 0.8 s
 BANDS = 20  # of the mel scale
-WINDOW, HOP = 400, 250  # samples of one frame and from one frame to the next
+WINDOW, HOP = 400, 400  # samples of one frame and from one frame to the next
 HARMONICS = 10
 
 

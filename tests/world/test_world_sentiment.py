@@ -1,4 +1,4 @@
-"""The constructed people: their table, what is drawn from it, and that nothing but symbols tells the label."""
+"""The constructed people: their table, what is drawn from it, and that symbols alone tell of the label."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_is_drawn_follows_the_table_and_the_seed() -> None:
     counts = np.bincount(u.label * 8 + u.symbols @ [4, 2, 1], minlength=16).reshape(2, 2, 2, 2)
     np.testing.assert_allclose(counts / 400, joint_table(SETTINGS["synergistic"]), atol=0.06)
     assert u.face.shape == (400, 24, 24, 3) and u.face.dtype == np.uint8
-    assert u.voice.shape == (400, 25, BANDS) and u.voice.dtype == np.float32
+    assert u.voice.shape == (400, 16, BANDS) and u.voice.dtype == np.float32
     again, other = (sample_utterances(400, SETTINGS["synergistic"], seed) for seed in (3, 4))
     for name in ("label", *MODALITIES):
         assert np.array_equal(getattr(u, name), getattr(again, name))

@@ -1,0 +1,124 @@
+"""Every fusion on four settings of the constructed people, against the best that can be known: 5 seeds.
+
+`python benchmarks/fusion.py runs` writes results/fusion-runs.json (about a quarter of an hour of computing),
+`chapter` runs the chapter and writes results/fusion.json with the numbers that its cells check. Without
+arguments both run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from chapter_file import record
+from results_file import number, write
+
+from mmbook.equations import additive_accuracy, bayes_accuracy
+from mmbook.models.fusion import FUSIONS, build_sentiment
+from mmbook.training.sentiment import HEAD_RECIPE, RECIPE, accuracy, fit, see
+from mmbook.world.sentiment import MODALITIES, SETTINGS, joint_table, sample_utterances
+
+SEEDS, TRAIN, TEST = range(5), 8000, 2000
+END_TO_END = ("late average", "early", "gated", "bilinear", "attention", "transformer", "flamingo")
+DROP = 0.3
+
+
+def shown_without(name: str) -> tuple[str, ...]:
+    """All modalities but one."""
+    return tuple(other for other in MODALITIES if other != name)
+
+
+def key(*parts: str) -> str:
+    """A key of the results file."""
+    return "_".join(part.replace(" ", "_") for part in parts)
+
+
+def one_setting(setting: str, seed: int) -> list[dict[str, Any]]:
+    """Rows of one seed: encoders learn once, with gated fusion; then each fusion on what they say."""
+    rows: list[dict[str, Any]] = []
+    train, test = (
+        sample_utterances(n, SETTINGS[setting], s) for n, s in ((TRAIN, seed), (TEST, 1000 + seed))
+    )
+    mixed_up = test.shuffled("voice", seed)
+
+    def note(
+        fusion: str, shown: str, right: float, drop: float = 0.0, frozen: bool = True, cpu: float = 0.0
+    ) -> None:
+        rows.append({"setting": setting, "seed": seed, "fusion": fusion, "shown": shown, "drop": drop,
+                     "frozen": frozen, "right": round(right, 4), "cpu_seconds": round(cpu, 2)})  # fmt: skip
+
+    start = time.process_time()
+    base = build_sentiment("gated", seed)
+    fit(base, train, seed, RECIPE)
+    note("gated", "all", accuracy(base, test), frozen=False, cpu=time.process_time() - start)
+    seen = {name: see(base, data) for name, data in (("train", train), ("all", test), ("shuffled", mixed_up))}
+    for fusion in FUSIONS:
+        for drop in (0.0, DROP) if setting == "mixed" else (0.0,):
+            start, model = time.process_time(), build_sentiment(fusion, seed)
+            fit(model, train, seed, HEAD_RECIPE, drop, seen["train"])
+            note(
+                fusion, "all", accuracy(model, test, seen=seen["all"]), drop, cpu=time.process_time() - start
+            )
+            note(fusion, "voices shuffled", accuracy(model, mixed_up, seen=seen["shuffled"]), drop)
+            for name in MODALITIES:
+                right = accuracy(model, test, shown_without(name), seen["all"])
+                note(fusion, f"no {name}", right, drop)
+                if fusion == "late average" or drop:
+                    note(fusion, f"{name} alone", accuracy(model, test, (name,), seen["all"]), drop)
+    if setting == "synergistic":
+        for fusion in END_TO_END:
+            if fusion != "gated":
+                start, model = time.process_time(), build_sentiment(fusion, seed)
+                fit(model, train, seed, RECIPE)
+                note(fusion, "all", accuracy(model, test), frozen=False, cpu=time.process_time() - start)
+    return rows
+
+
+def chosen(shown: str) -> tuple[int, ...]:
+    """Which modalities are meant by "all", "no voice", "voice alone"."""
+    alone = tuple(i for i, name in enumerate(MODALITIES) if shown == f"{name} alone")
+    return alone or tuple(i for i, name in enumerate(MODALITIES) if shown != f"no {name}")
+
+
+def runs() -> None:
+    """All settings and seeds, and the ceilings beside them."""
+    begun, rows, values = time.process_time(), list[dict[str, Any]](), {}
+    for setting in SETTINGS:
+        for seed in SEEDS:
+            rows += one_setting(setting, seed)
+        print(setting, f"{time.process_time() - begun:.0f} s", flush=True)
+    for setting, dials in SETTINGS.items():
+        p = torch.from_numpy(joint_table(dials))
+        values[key(setting, "additive")] = number(
+            additive_accuracy(p), 1e-6, f"{setting}: best additive rule"
+        )
+        for shown in ["all", *(f"no {m}" for m in MODALITIES), *(f"{m} alone" for m in MODALITIES)]:
+            ceiling, says = bayes_accuracy(p, chosen(shown)), f"{setting}: Bayes, {shown}"
+            values[key(setting, "bayes", shown)] = number(ceiling, 1e-6, says)
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        what = tuple(row[k] for k in ("setting", "fusion", "shown", "drop", "frozen"))
+        groups.setdefault(what, []).append(row)
+    for (setting, fusion, shown, drop, frozen), each in groups.items():
+        how = [*(["dropout"] if drop else []), *([] if frozen else ["end to end"])]
+        name, says = key(setting, fusion, shown, *how), ", ".join([setting, fusion, shown, *how])
+        right = [row["right"] for row in each]
+        values[name] = number(np.mean(right), 0.03, f"{says}: right, mean of {len(each)} seeds")
+        if shown == "all":
+            values[f"{name}_worst"] = number(min(right), 0.06, f"{says}: right, worst seed")
+            seconds = np.mean([row["cpu_seconds"] for row in each])
+            values[f"{name}_seconds"] = number(seconds, 30, f"{says}: CPU seconds a run", unit="seconds")
+    values["seconds"] = number(time.process_time() - begun, 900, "CPU seconds of all runs", unit="seconds")
+    write("fusion-runs", values, rows=rows)
+
+
+SAYS: dict[str, tuple[float, str, str]] = {}
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parts = {"runs": runs, "chapter": lambda: record("multimodal/fusion", SAYS)}
+    for part in sys.argv[1:] or parts:
+        parts[part]()
