@@ -14,6 +14,15 @@ from .bellman import (
     soft_policy,
     soft_value,
 )
+from .contrastive import (
+    alignment,
+    clip_loss,
+    info_nce,
+    modality_gap,
+    recall_at,
+    similarity,
+    uniformity,
+)
 from .direct import best_of_n_kl, best_of_n_policy, dpo_loss, ipo_loss
 from .divergence import adaptive_beta, kl_k1, kl_k2, kl_k3
 from .fusion import (
@@ -26,6 +35,7 @@ from .fusion import (
     information,
     weighted_average,
 )
+from .generation import nearest_code, straight_through, vq_loss
 from .optimum import kl_objective, kl_regularised_optimum
 from .policy_gradient import group_standardised, leave_one_out, policy_gradient_loss, softmax_policy_gradient
 from .ppo import approximate_kl, clip_fraction, explained_variance, policy_loss, total_loss, value_loss
@@ -53,15 +63,17 @@ from .trust_region import fisher_matrix, mean_divergence, natural_step, surrogat
 from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
-    "action_value", "adaptive_beta", "additive_accuracy", "approximate_kl", "attention", "bayes_accuracy",
-    "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy", "bilinear_fusion",
-    "clip_fraction", "discounted_return", "double_q_target", "dpo_loss", "dqn_loss", "eligibility", "entropy",
-    "epsilon_greedy", "expected_sarsa_target", "explained_variance", "fisher_matrix", "gae", "gated_fusion",
-    "gated_residual", "group_standardised", "information", "ipo_loss", "kl_k1", "kl_k2", "kl_k3",
-    "kl_objective", "kl_regularised_optimum", "leave_one_out", "log_prob", "masked_mean", "mean_divergence",
-    "natural_step", "occupancy", "ordinal_loss", "policy_gradient_loss", "policy_loss", "policy_value",
-    "preference_loss", "preference_probability", "q_learning_target", "ranking_loss", "sac_policy_loss",
-    "shaped_reward", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
-    "softmax_policy_gradient", "standardised_score", "step_size", "surrogate", "td_error", "tie_loss",
-    "tie_probabilities", "total_loss", "value_loss", "weighted_average", "whiten",
+    "action_value", "adaptive_beta", "additive_accuracy", "alignment", "approximate_kl", "attention",
+    "bayes_accuracy", "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy",
+    "bilinear_fusion", "clip_fraction", "clip_loss", "discounted_return", "double_q_target", "dpo_loss",
+    "dqn_loss", "eligibility", "entropy", "epsilon_greedy", "expected_sarsa_target", "explained_variance",
+    "fisher_matrix", "gae", "gated_fusion", "gated_residual", "group_standardised", "info_nce", "information",
+    "ipo_loss", "kl_k1", "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum", "leave_one_out",
+    "log_prob", "masked_mean", "mean_divergence", "modality_gap", "natural_step", "nearest_code", "occupancy",
+    "ordinal_loss", "policy_gradient_loss", "policy_loss", "policy_value", "preference_loss",
+    "preference_probability", "q_learning_target", "ranking_loss", "recall_at", "sac_policy_loss",
+    "shaped_reward", "similarity", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
+    "softmax_policy_gradient", "standardised_score", "step_size", "straight_through", "surrogate", "td_error",
+    "tie_loss", "tie_probabilities", "total_loss", "uniformity", "value_loss", "vq_loss", "weighted_average",
+    "whiten",
 ]  # fmt: skip
