@@ -121,7 +121,9 @@ def test_recall_equals_sorting_and_gives_nothing_for_ties() -> None:
         slow = sum(int(y[i]) in s[i].argsort(descending=True)[:k].tolist() for i in range(40)) / 40
         assert recall_at(s, y, k).item() == pytest.approx(slow)
     same = torch.zeros(10, 10)
-    assert recall_at(same, torch.arange(10), 1).item() == 0 and recall_at(same, torch.arange(10), 5).item() == 1
+    assert (
+        recall_at(same, torch.arange(10), 1).item() == 0 and recall_at(same, torch.arange(10), 5).item() == 1
+    )
 
 
 def test_alignment_uniformity_and_gap() -> None:
