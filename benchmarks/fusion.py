@@ -21,7 +21,7 @@ from mmbook.models.fusion import FUSIONS, build_sentiment
 from mmbook.training.sentiment import HEAD_RECIPE, RECIPE, accuracy, fit, see
 from mmbook.world.sentiment import MODALITIES, SETTINGS, joint_table, sample_utterances
 
-SEEDS, TRAIN, TEST = range(5), 8000, 2000
+SEEDS, TRAIN, TEST = range(5), 6000, 2000
 END_TO_END = ("late average", "early", "gated", "bilinear", "attention", "transformer", "flamingo")
 DROP = 0.3
 
@@ -89,7 +89,7 @@ def runs() -> None:
     for setting in SETTINGS:
         for seed in SEEDS:
             rows += one_setting(setting, seed)
-        print(setting, f"{time.process_time() - begun:.0f} s", flush=True)
+            print(setting, seed, f"{time.process_time() - begun:.0f} s", flush=True)
     for setting, dials in SETTINGS.items():
         p = torch.from_numpy(joint_table(dials))
         values[key(setting, "additive")] = number(

@@ -14,7 +14,8 @@ LABEL = re.compile(r"(eq|id):[a-z0-9]+(-[a-z0-9]+)*")
 FENCE = re.compile(r"\s*(?P<mark>`{3,}|~{3,}|:{3,})\s*(?P<info>.*?)\s*$")
 CODE = {"code", "code-block", "code-cell", "sourcecode", "eval-rst", "raw", "literalinclude"}
 TEX_TOKEN = re.compile(r"\\(?:text|mathrm|operatorname)\{[^}]*\}|\\[A-Za-z]+|\\.|\S")
-GREEK = ["beta", "delta", "gamma", "kappa", "lambda", "mu", "nu", "pi", "rho", "sigma", "tau", "theta"]
+GREEK = ["alpha", "beta", "delta", "gamma", "kappa", "lambda", "mu", "nu", "pi", "rho", "sigma", "tau"]
+GREEK += ["theta"]
 # Arguments whose TeX does not follow from their name.
 SPELLED = {
     "actions": ["a"],

@@ -159,7 +159,7 @@ class Attention(Fusion):
 class CrossTransformer(Fusion):
     """All tokens of all modalities in one row, each marked with its modality, through transformer layers."""
 
-    def __init__(self, width: int, count: int = 3, classes: int = 2, layers: int = 2) -> None:
+    def __init__(self, width: int, count: int = 3, classes: int = 2, layers: int = 1) -> None:
         super().__init__(width, count, classes)
         self.kind, self.start = (
             nn.Parameter(0.02 * torch.randn(count, width)),
@@ -183,7 +183,7 @@ class CrossTransformer(Fusion):
 class Flamingo(Fusion):
     """The last modality, the words, reads from the others through gates that are shut at first."""
 
-    def __init__(self, width: int, count: int = 3, classes: int = 2, layers: int = 2) -> None:
+    def __init__(self, width: int, count: int = 3, classes: int = 2, layers: int = 1) -> None:
         super().__init__(width, count, classes)
         self.nothing = nn.Parameter(torch.zeros(width))  # in place of words that are missing
         self.look = nn.ModuleList(Heads(width) for _ in range(layers))

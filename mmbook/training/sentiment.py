@@ -15,7 +15,7 @@ from mmbook.training.loop import Schedule, train
 from mmbook.world.scenes import generator
 from mmbook.world.sentiment import MODALITIES, Utterances
 
-RECIPE = Schedule(steps=700, lr=4e-3, warmup=30)  # encoders and fusion together
+RECIPE = Schedule(steps=600, lr=4e-3, warmup=30)  # encoders and fusion together
 HEAD_RECIPE = Schedule(steps=300, lr=4e-3, warmup=30)  # the fusion alone, on encoders that stay
 
 

@@ -8,7 +8,7 @@ nuisance that says nothing about the label.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -116,8 +116,8 @@ def draw_faces(smile: np.ndarray, rng: np.random.Generator, size: int = FACE) ->
     out = np.empty((len(smile), size, size, 3), np.float32)
     for i, happy in enumerate(smile):
         side = 96
-        lows, highs = (120, (170, 120, 60), 0, 0), (256, (256, 220, 170), 140, 70)
-        colours = [rng.integers(low, high, 3) for low, high in zip(lows, highs, strict=True)]
+        bounds: list[Any] = [(120, 256), ((170, 120, 60), (256, 220, 170)), (0, 140), (0, 70)]
+        colours = [rng.integers(low, high, 3) for low, high in bounds]
         ground, skin, hair, ink = (tuple(map(int, colour)) for colour in colours)
         picture = Image.new("RGB", (side, side), ground)
         pen = ImageDraw.Draw(picture)
