@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbook.figures.clicks import click_rewards
+from mmbook.figures.contrastive import retrieved, score_table, sphere
 from mmbook.figures.diagrams import ALT, loop
 from mmbook.figures.live import explore, frames, watch
 from mmbook.figures.pictures import before_after, scenes, wrong_words
@@ -35,8 +36,9 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
 
 __all__ = [
     "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt", "bars",
-    "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "save",
-    "scenes", "scores", "styles", "value_map", "watch", "words", "wrong_words",
+    "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "retrieved",
+    "save", "scenes", "score_table", "scores", "sphere", "styles", "value_map", "watch", "words",
+    "wrong_words",
 ]  # fmt: skip
 
 

@@ -46,8 +46,10 @@ def tiny_clip(texts: Sequence[str], seed: int, size: int = 48) -> tuple[CLIPMode
         tokenizer_object=table, bos_token=START, eos_token=END, pad_token=PAD, model_max_length=32
     )
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ids = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
-    ids = {name: table.token_to_id(token) for name, token in ids.items()}  # the text's vector is read at eos
+    special = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
+    ids = {
+        name: table.token_to_id(token) for name, token in special.items()
+    }  # a text's vector is read at eos
     config = CLIPConfig(
         text_config={**shape, "vocab_size": table.get_vocab_size(), "max_position_embeddings": 32, **ids},
         vision_config={**shape, "image_size": size, "patch_size": 12},

@@ -1,0 +1,107 @@
+"""Checkers of the chapter on contrastive learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from mmbook.equations import clip_loss, similarity, uniformity
+from mmbook.exercises import Mistake, exercise
+
+
+def _random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
+    """Raise the message of the wrong numbers that were given, or one that shows both."""
+    if got is None or np.shape(got.detach() if isinstance(got, Tensor) else got) != right.shape:
+        raise Mistake(f"the result should have shape {tuple(right.shape)}")
+    given = torch.as_tensor(got).detach().to(right)
+    for says, wrong in mistakes.items():
+        if wrong.shape == right.shape and torch.allclose(given, wrong, rtol=1e-5, atol=1e-7):
+            raise Mistake(says)
+    if not torch.allclose(given, right, rtol=1e-5, atol=1e-7):
+        raise Mistake(f"on a small example the result is {given.tolist()} where {right.tolist()} is right")
+
+
+@exercise("multimodal-contrastive/clip-loss")
+def both_ways(answer: Callable[..., Tensor]) -> None:
+    """`answer(u, v, tau)` is CLIP's loss of vectors (B, D) of pictures and of texts, a scalar."""
+    u, v, tau = _random(5, 4, seed=1).requires_grad_(), _random(5, 4, seed=2) * 2, 0.5
+    got, i = answer(u, v, tau), torch.arange(5)
+    with torch.no_grad():
+        s = similarity(u, v, tau)
+        hot = normalize(u, dim=-1) @ normalize(v, dim=-1).T * tau
+        mistakes = {
+            "the vectors' lengths play a part: divide each by its length first": clip_loss(u @ v.T / tau),
+            "this looks from pictures to texts only: add the other direction and halve": cross_entropy(s, i),
+            "this looks from texts to pictures only: add the other direction and halve": cross_entropy(
+                s.T, i
+            ),
+            "divide by the temperature, do not multiply": clip_loss(hot),
+            "the temperature is missing": clip_loss(s * tau),
+            "this is the sum of both directions: take their mean": 2 * clip_loss(s),
+            "this is the sum over pairs: take the mean": 5 * clip_loss(s),
+            "the sign is wrong: this is to be maximised, a loss is minimised": -clip_loss(s),
+        }
+    _compare(got, clip_loss(s), mistakes)
+    if not (isinstance(got, Tensor) and got.requires_grad):
+        raise Mistake("no gradient reaches the pictures' vectors: stay in torch and do not detach")
+    if not torch.isfinite(torch.as_tensor(answer(u, v, 0.001))):
+        raise Mistake("at tau = 0.001 the exponentials overflow: use log_softmax or cross_entropy")
+
+
+@exercise("multimodal-contrastive/zero-shot")
+def zero_shot(answer: Callable[..., Tensor]) -> None:
+    """`answer(u, v)` are scores (B, C): pictures u (B, D) with classes of P prompts each, v (C, P, D)."""
+    u, v = _random(4, 3, seed=3), _random(5, 2, 3, seed=4) * torch.tensor([[0.2], [3.0]], dtype=torch.float64)
+    unit, each = normalize(u, dim=-1), normalize(v, dim=-1)
+    right = unit @ normalize(each.mean(1), dim=-1).T
+    mistakes = {
+        "long prompts count more: give each prompt length 1 before the mean": unit
+        @ normalize(v.mean(1), dim=-1).T,
+        "the mean of unit vectors is shorter than 1: a class whose prompts disagree is punished; "
+        "divide by its length": unit @ each.mean(1).T,
+        "this takes each class's best prompt: take the mean vector of its prompts": torch.einsum(
+            "bd,cpd->bcp", unit, each
+        ).amax(-1),
+        "the pictures' vectors are not of length 1, so these are no cosines": u
+        @ normalize(each.mean(1), dim=-1).T,
+        "this uses the first prompt only": unit @ each[:, 0].T,
+        "these are probabilities: return the cosines themselves": right.softmax(-1),
+    }
+    _compare(answer(u.clone(), v.clone()), right, mistakes)
+
+
+@exercise("multimodal-contrastive/uniformity")
+def spread(answer: Callable[..., Tensor]) -> None:
+    """`answer(u)` is the uniformity of vectors u (B, D), a scalar."""
+    u = _random(6, 3, seed=5) * 2
+    unit = normalize(u, dim=-1)
+    pairs = torch.pdist(unit).square()
+    whole = torch.cdist(unit, unit).square()
+    _compare(
+        answer(u.clone()),
+        uniformity(u),
+        {
+            "each vector is paired with itself too, at distance 0: leave the diagonal out": (-2 * whole)
+            .exp()
+            .mean()
+            .log(),
+            "the vectors are not of length 1: put them on the sphere first": (-2 * torch.pdist(u).square())
+            .exp()
+            .mean()
+            .log(),
+            "take the distance to the square": (-2 * torch.pdist(unit)).exp().mean().log(),
+            "the factor 2 in the exponent is missing": (-pairs).exp().mean().log(),
+            "this is the mean of the logarithms: take the logarithm of the mean": (-2 * pairs).mean(),
+            "the logarithm is missing": (-2 * pairs).exp().mean(),
+            "take the mean over pairs, not the sum": (-2 * pairs).exp().sum().log(),
+        },
+    )

@@ -1,0 +1,100 @@
+"""The exercises on contrastive learning: published solutions pass, typical mistakes get their own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from mmbook.exercises import Mistake, check
+
+CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "contrastive.md"
+CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("name", ["clip-loss", "zero-shot", "uniformity"])
+def test_the_published_solution_is_right(name, capsys):
+    (cell,) = [cell for cell in CELLS if f'check("multimodal-contrastive/{name}"' in cell]
+    exec(cell, {"torch": torch, "check": check})
+    assert capsys.readouterr().out == "Right.\n"
+
+
+def scores(u, v, tau):
+    return normalize(u, dim=-1) @ normalize(v, dim=-1).T / tau
+
+
+def way(s):
+    return cross_entropy(s, torch.arange(len(s)))
+
+
+def both(s):
+    return (way(s) + way(s.T)) / 2
+
+
+def overflowing(u, v, tau):
+    e = torch.exp(scores(u, v, tau))
+    return -(torch.log(e.diag() / e.sum(0)) + torch.log(e.diag() / e.sum(1))).mean() / 2
+
+
+LOSSES = {
+    "lengths play a part": lambda u, v, tau: both(u @ v.T / tau),
+    "from pictures to texts only": lambda u, v, tau: way(scores(u, v, tau)),
+    "from texts to pictures only": lambda u, v, tau: way(scores(u, v, tau).T),
+    "do not multiply": lambda u, v, tau: both(scores(u, v, 1) * tau),
+    "temperature is missing": lambda u, v, tau: both(scores(u, v, 1)),
+    "sum of both directions": lambda u, v, tau: 2 * both(scores(u, v, tau)),
+    "sum over pairs": lambda u, v, tau: len(u) * both(scores(u, v, tau)),
+    "sign is wrong": lambda u, v, tau: -both(scores(u, v, tau)),
+    "no gradient reaches": lambda u, v, tau: both(scores(u, v, tau)).detach(),
+    "overflow": overflowing,
+    "should have shape": lambda u, v, tau: scores(u, v, tau),
+    "is right": lambda u, v, tau: both(scores(u, v, tau)) + 1,
+    "stopped with TypeError": lambda u: u,
+}
+
+
+@pytest.mark.parametrize("words", LOSSES)
+def test_each_mistake_in_the_loss_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-contrastive/clip-loss", LOSSES[words])
+
+
+def unit(x):
+    return normalize(x, dim=-1)
+
+
+CLASSES = {
+    "long prompts count more": lambda u, v: unit(u) @ unit(v.mean(1)).T,
+    "prompts disagree": lambda u, v: unit(u) @ unit(v).mean(1).T,
+    "best prompt": lambda u, v: (unit(v) @ unit(u).T).amax(1).T,
+    "no cosines": lambda u, v: u @ unit(unit(v).mean(1)).T,
+    "first prompt only": lambda u, v: unit(u) @ unit(v[:, 0]).T,
+    "these are probabilities": lambda u, v: (unit(u) @ unit(unit(v).mean(1)).T).softmax(-1),
+    "should have shape": lambda u, v: unit(u) @ unit(v[:, 0]).T[:, :2],
+}
+
+
+@pytest.mark.parametrize("words", CLASSES)
+def test_each_mistake_in_classes_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-contrastive/zero-shot", CLASSES[words])
+
+
+SPREADS = {
+    "itself too": lambda u: (-2 * torch.cdist(unit(u), unit(u)) ** 2).exp().mean().log(),
+    "not of length 1": lambda u: (-2 * torch.pdist(u) ** 2).exp().mean().log(),
+    "to the square": lambda u: (-2 * torch.pdist(unit(u))).exp().mean().log(),
+    "factor 2": lambda u: (-(torch.pdist(unit(u)) ** 2)).exp().mean().log(),
+    "logarithm of the mean": lambda u: -2 * (torch.pdist(unit(u)) ** 2).mean(),
+    "logarithm is missing": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean(),
+    "not the sum": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().sum().log(),
+}
+
+
+@pytest.mark.parametrize("words", SPREADS)
+def test_each_mistake_in_the_spread_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-contrastive/uniformity", SPREADS[words])
