@@ -118,6 +118,7 @@ def test_a_few_steps_of_training_lower_the_loss():
     assert not any(p.requires_grad for p in painter.module.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:these labels carry no measurable preference")
 def test_the_four_lines_run_on_codes_and_leave_the_painter_as_it_was(painter):
     def likes_variety(scene, answers):
         return int(len(set(answers[1].split())) > len(set(answers[0].split())))
