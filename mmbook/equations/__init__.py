@@ -48,6 +48,15 @@ from .preference import (
     tie_probabilities,
 )
 from .probability import entropy, log_prob
+from .representations import (
+    gru_step,
+    mel,
+    mel_filters,
+    neighbour_accuracy,
+    patch_embedding,
+    skip_gram_loss,
+    spectrogram,
+)
 from .returns import discounted_return, gae, shaped_reward, standardised_score
 from .temporal import (
     double_q_target,
@@ -67,13 +76,14 @@ __all__ = [
     "bayes_accuracy", "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy",
     "bilinear_fusion", "clip_fraction", "clip_loss", "discounted_return", "double_q_target", "dpo_loss",
     "dqn_loss", "eligibility", "entropy", "epsilon_greedy", "expected_sarsa_target", "explained_variance",
-    "fisher_matrix", "gae", "gated_fusion", "gated_residual", "group_standardised", "info_nce", "information",
-    "ipo_loss", "kl_k1", "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum", "leave_one_out",
-    "log_prob", "masked_mean", "mean_divergence", "modality_gap", "natural_step", "nearest_code", "occupancy",
-    "ordinal_loss", "policy_gradient_loss", "policy_loss", "policy_value", "preference_loss",
-    "preference_probability", "q_learning_target", "ranking_loss", "recall_at", "sac_policy_loss",
-    "shaped_reward", "similarity", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
-    "softmax_policy_gradient", "standardised_score", "step_size", "straight_through", "surrogate", "td_error",
-    "tie_loss", "tie_probabilities", "total_loss", "uniformity", "value_loss", "vq_loss", "weighted_average",
-    "whiten",
+    "fisher_matrix", "gae", "gated_fusion", "gated_residual", "group_standardised", "gru_step", "info_nce",
+    "information", "ipo_loss", "kl_k1", "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum",
+    "leave_one_out", "log_prob", "masked_mean", "mean_divergence", "mel", "mel_filters", "modality_gap",
+    "natural_step", "nearest_code", "neighbour_accuracy", "occupancy", "ordinal_loss", "patch_embedding",
+    "policy_gradient_loss", "policy_loss", "policy_value", "preference_loss", "preference_probability",
+    "q_learning_target", "ranking_loss", "recall_at", "sac_policy_loss", "shaped_reward", "similarity",
+    "skip_gram_loss", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
+    "softmax_policy_gradient", "spectrogram", "standardised_score", "step_size", "straight_through",
+    "surrogate", "td_error", "tie_loss", "tie_probabilities", "total_loss", "uniformity", "value_loss",
+    "vq_loss", "weighted_average", "whiten",
 ]  # fmt: skip
