@@ -60,7 +60,7 @@ class FeatureTower(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.BatchNorm1d(features), nn.Dropout(drop), nn.Linear(features, hidden), nn.GELU(),
-            nn.Linear(hidden, width),
+            nn.Dropout(drop), nn.Linear(hidden, width),
         )  # fmt: skip
 
     def forward(self, features: Tensor) -> Tensor:
@@ -78,6 +78,7 @@ class WordTower(nn.Module):
         words = sorted({word for text in texts for word in self.split(text)})
         self.number = {word: i for i, word in enumerate(words)}
         self.words = nn.EmbeddingBag(len(words), width, mode="mean")
+        nn.init.normal_(self.words.weight, std=0.1)  # short vectors turn fast; PyTorch's own hardly do
 
     @staticmethod
     def split(text: str) -> list[str]:
@@ -94,7 +95,7 @@ class WordTower(nn.Module):
 class FrozenTextTower(nn.Module):
     """Texts to vectors (B, D) by a frozen encoder of BERT's kind in a local folder, and a learned layer."""
 
-    def __init__(self, folder: Path, width: int = 128) -> None:
+    def __init__(self, folder: Path, width: int = 128, drop: float = 0.2) -> None:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         super().__init__()
@@ -107,7 +108,7 @@ class FrozenTextTower(nn.Module):
         encoder.load_state_dict(weights)
         self.encode = [encoder.requires_grad_(False).eval()]  # in a list: not part of what is saved
         self.kept: dict[str, Tensor] = {}
-        self.project = nn.Linear(shape.hidden_size, width)
+        self.drop, self.project = nn.Dropout(drop), nn.Linear(shape.hidden_size, width)
 
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> Tensor:
@@ -122,7 +123,7 @@ class FrozenTextTower(nn.Module):
         return torch.stack([self.kept[text] for text in texts])
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        return self.project(self.read(texts))
+        return self.project(self.drop(self.read(texts)))
 
 
 class TwoTowers(nn.Module):

@@ -101,7 +101,9 @@ def fit_towers(
 
     towers.train()
     towers.log_tau.requires_grad_(not fixed)
-    losses = train(towers, loss_at, schedule, name="contrastive", progress=False)
+    with torch.random.fork_rng(devices=[]):  # dropout draws globally
+        torch.manual_seed(seed)
+        losses = train(towers, loss_at, schedule, name="contrastive", progress=False)
     towers.eval()
     return losses
 
@@ -154,4 +156,4 @@ class EmojiPairs:
         between = first + torch.from_numpy(share)[:, None, None, None] * (second - first)
         tagged = rng.random(len(self.old)) < 0.5
         texts = [(self.texts if t else self.names)[i] for i, t in zip(self.old, tagged, strict=True)]
-        return Batch(distort(between, rng, 0.4), texts, torch.from_numpy(y))
+        return Batch(distort(between, rng, 0.8), texts, torch.from_numpy(y))
