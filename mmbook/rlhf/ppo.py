@@ -1,7 +1,7 @@
 """PPO-RLHF on a model that sees: sample captions, score them, shape rewards, estimate advantages, take steps.
 
 The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`. RLOO and GRPO
-({cite}`kool2019rloo`, {cite}`shao2024grpo`) differ in the advantage alone and run through the same lines.
+({cite}`kool2019buy`, {cite}`shao2024deepseekmath`) differ in the advantage alone and run through the same lines.
 """
 
 from __future__ import annotations
