@@ -286,6 +286,8 @@ def test_states_that_are_no_numbers_and_impossible_settings_are_named(tiny):
             RewardConfig(**{name: value})
     with pytest.raises(ValueError, match="members: expected 1 with tune='lora'"):
         RewardConfig(tune="lora", members=2)
+    with pytest.raises(ValueError, match=r"members: expected 2 or more with caution=0\.5"):
+        RewardConfig(caution=0.5)
     tree = CaptionTree()
     said = [tree.text(way) for way in tree.responses[:2]]
     judged = [Judgement("pair", tree.scene, tuple(said), {})]
