@@ -238,8 +238,9 @@ def test_row_24_an_interrupted_run_goes_on_bit_for_bit(base, gold, tmp_path, mon
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
-def test_row_24_adapters_resume_too(tiny, reward, tmp_path):
-    changes = {"updates": 3, "batch": 8, "minibatches": 2, "rank": 2, "progress": False}
+@pytest.mark.parametrize("critic", ["reward", "separate"])
+def test_row_24_adapters_resume_too(tiny, reward, tmp_path, critic):
+    changes = {"updates": 3, "batch": 8, "minibatches": 2, "rank": 2, "critic": critic, "progress": False}
     whole = fine_tune_with_rl(tiny, reward, **changes)
 
     def stop(update, _):
