@@ -10,7 +10,7 @@ from mmbook import collect_human_feedback, train_reward_model
 from mmbook.equations import tie_probabilities
 from mmbook.feedback import Feedback, Judgement, SimulatedAnnotator
 from mmbook.models import TableLM
-from mmbook.rlhf import RewardConfig, RewardModel
+from mmbook.rlhf import KnownReward, RewardConfig, RewardModel
 from mmbook.rlhf.reward_fit import Features, Judge, comparisons, fit
 from mmbook.rlhf.reward_model import Heads, Read
 from mmbook.world import check, sample_scenes
@@ -293,3 +293,10 @@ def test_states_that_are_no_numbers_and_impossible_settings_are_named(tiny):
     judged = [Judgement("pair", tree.scene, tuple(said), {})]
     assert not Features(TableLM(tree), judged, [tree.scene]).prefix.picture.any()
     assert json.loads(json.dumps(RewardModel(TableLM(tree), False, 0).kappa)) == []
+
+
+@pytest.mark.parametrize("captions", [[], ["cat."]])
+def test_a_caption_is_scored_for_each_scene(captions):
+    tree = CaptionTree()
+    with pytest.raises(ValueError, match=f"got 2 scenes, {len(captions)} captions"):
+        KnownReward(TableLM(tree)).score([tree.scene] * 2, captions)
