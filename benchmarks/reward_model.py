@@ -1,6 +1,7 @@
 """Reward models over several seeds: how many labels, which kinds of judgement, and what PPO makes of them.
 
-python benchmarks/reward_model.py [chapter] [labels] [shift]     (default: all; about 25 CPU minutes)
+python benchmarks/reward_model.py [chapter] [labels] [shift]     (default: all; about 30 CPU minutes;
+the chapter needs the ratings that `python -m mmbook fetch vader` gets)
 
 Finished runs are kept in runs/reward-model.json, so that it can be stopped and go on; delete the file to
 measure again.
@@ -63,6 +64,7 @@ SAYS = {
     "calibration": (0.05, "expected calibration error", "probability"),
     "calibrated": (0.05, "expected calibration error at a fitted temperature", "probability"),
     "temperature": (0.25, "the fitted temperature", "ratio"),
+    "people_words": (0.02, "held-out pairs of film snippets ranked right by words, one seed", "share"),
     "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
     "cpu_seconds": (120.0, "CPU seconds of the whole chapter's kernel", "seconds"),
 }
