@@ -19,7 +19,8 @@ Says = dict[str, tuple[float, str, str]]
 def measure(chapter: str, says: Says) -> dict[str, dict[str, Any]]:
     """Run book/<chapter>.md in an empty folder and return the numbers that its cells check.
 
-    `says` gives tolerance, meaning and unit of each key. Raises SystemExit where the chapter has other keys.
+    Checks of other results files are theirs. `says` gives tolerance, meaning and unit of each key. Raises
+    SystemExit where the chapter has other keys.
     """
     name = chapter.split("/")[-1]
     with tempfile.TemporaryDirectory() as folder:
@@ -29,7 +30,7 @@ def measure(chapter: str, says: Says) -> dict[str, dict[str, Any]]:
         NotebookClient(notebook, timeout=900, kernel_name="python3", resources=place).execute()
         del os.environ["MMBOOK_RECORD"]
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    measured = {key.removeprefix(f"{name}."): value for key, value in rows}
+    measured = {key.removeprefix(f"{name}."): value for key, value in rows if key.startswith(f"{name}.")}
     if differ := says.keys() ^ measured.keys():
         raise SystemExit(f"the chapter's checks and this table differ in: {', '.join(sorted(differ))}")
     return {key: number(measured[key], *says[key][:2], unit=says[key][2]) for key in says}

@@ -55,8 +55,8 @@ def run(setting: str, seed: int, base: Any) -> list[dict[str, Any]]:
 
 
 def numbers(setting: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What prose may quote of a setting: means over its seeds at the end."""
-    mean = ends(rows, "gold", "true", "full", "kl", "utility", "reward_seconds", "policy_seconds")
+    """What prose may quote of a setting: means over its seeds at the end; pairs are those with a choice."""
+    mean = ends(rows, "gold", "true", "full", "kl", "utility", "pairs", "reward_seconds", "policy_seconds")
     key = setting.replace(",", "").replace(" ", "_")
     out = {}
     for column, tolerance, unit in (
@@ -65,6 +65,7 @@ def numbers(setting: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ("true", 0.06, "share"),
         ("full", 0.06, "share"),
         ("kl", 0.6, "nats"),
+        ("pairs", 100.0, "pairs"),
         ("reward_seconds", 60.0, "seconds"),
         ("policy_seconds", 60.0, "seconds"),
     ):

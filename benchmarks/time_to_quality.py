@@ -48,7 +48,7 @@ GROUPS = {"advantage": "grpo", "group": 4, "beta": 0.0}
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {  # the peer's others stand in its own script
     "gold": {"ppo": STEPS | {"beta": 0.05, "value_lr": 1e-2}, "grpo": STEPS | GROUPS, "trl": {}},
     "learned": {
-        "ppo": STEPS | {"beta": 0.1, "value_lr": 1e-2, "updates": 24},
+        "ppo": STEPS | {"beta": 0.05, "value_lr": 1e-2, "updates": 24},
         "grpo": STEPS | GROUPS | {"updates": 24},
         "trl": {"updates": 24},
     },

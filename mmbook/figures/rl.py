@@ -109,11 +109,12 @@ def curves(
     reference: Mapping[str, float] | None = None,
     log: str = "",
     height: float = 3.0,
+    bands: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Drawing:
     """Named curves (x (n,), Y (n,) or (seeds, n)): thin lines for seeds, their mean with its name at its end.
 
-    `reference` are named levels, dashed; `log` is "", "x", "y" or "xy". Raises ValueError when x and Y
-    differ.
+    `reference` are named levels, dashed; `log` is "", "x", "y" or "xy"; `bands` are the lower and upper ends
+    (n,) of intervals of named curves, shaded. Raises ValueError when x and Y differ.
     """
     colours, reference, ends = colours or {}, reference or {}, []
     with drawing(height, f"{ylabel} against {xlabel}:") as figure:
@@ -132,6 +133,8 @@ def curves(
             if len(Y) > 1:
                 axes.plot(x, Y.T, dash, color=colour, linewidth=0.7, alpha=0.45)
             axes.plot(x, mean, dash, color=colour)
+            if bands and name in bands:
+                axes.fill_between(x, *bands[name], color=colour, alpha=0.15, linewidth=0)
             ends.append((mean[-1], name, colour))
             figure.alt += f" {name} from {mean[0]:.3g} at {x[0]:.3g} to {mean[-1]:.3g} at {x[-1]:.3g};"
         for name, level in reference.items():

@@ -31,7 +31,7 @@ class Adapted:
             if isinstance(part, nn.Linear) and id(part) in inside
         ]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # and no other device's
             config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
             with warnings.catch_warnings():  # peft asks transformers by a name that is on its way out
                 warnings.simplefilter("ignore", FutureWarning)

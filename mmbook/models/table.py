@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import log_prob
-from mmbook.models.decoding import Decoded
+from mmbook.models.decoding import Decoded, decode
 from mmbook.models.vlm import Prefix
 from mmbook.world import SceneBatch
 from mmbook.world.caption_tree import CaptionTree
@@ -33,7 +33,7 @@ class TableLM:
         if logits is not None and logits.shape != (S, A):
             raise ValueError(f"logits: expected shape {(S, A)}, got {tuple(logits.shape)}")
         self.tree, self.width, self.max_words = tree, S, tree.length
-        self.module = nn.Linear(S, A, bias=False)
+        self.module = nn.Linear(S, A, bias=False, device="meta")  # draws nothing from the global generator
         self.module.weight = nn.Parameter(torch.zeros(A, S) if logits is None else logits.T.clone())
         self.module.requires_grad_(False)
         self.tokenizer = SimpleNamespace(
@@ -126,7 +126,7 @@ class TableLM:
     ) -> list[str]:
         """As `VLM.sample`."""
         draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(int(seed))
-        out = self.decode(self.prefix(scenes).repeat(samples), draw, temperature, greedy)
+        out = decode(self, self.prefix(scenes).repeat(samples), draw, temperature, greedy)
         return self.text(out.ids, out.mask)
 
     def adapted(self, rank: int, seed: int) -> AdaptedTable:

@@ -49,11 +49,17 @@ class PPOConfig:
             value = getattr(self, name)
             if not (0 < value < math.inf or (value == math.inf and name in ("eps_v", "c", "stop_kl"))):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
+            object.__setattr__(self, name, float(value))  # checkpoints do not bring NumPy's numbers back
         for name in ("beta", "gamma", "lam", "c_v", "c_H", "p"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a number, 0 or more, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.kl_goal is not None and not 0 < self.kl_goal < math.inf:
             raise ValueError(f"kl_goal: expected a positive number or None, got {self.kl_goal!r}")
+        if self.kl_goal is not None and not self.beta:
+            raise ValueError("beta: expected a positive number to steer from to kl_goal, got 0")
+        if self.kl_goal is not None:
+            object.__setattr__(self, "kl_goal", float(self.kl_goal))
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")

@@ -75,16 +75,20 @@ def fine_tune_on_pairs(
     if not pairs:
         where = f"{feedback.path}: " if hasattr(feedback, "path") else ""
         raise ValueError(f"{where}expected one or more pairs with a choice, got none; label some first")
+    if reference is not None and reference.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+        raise ValueError("reference: expected one that reads the model's own vocabulary, got another one")
     generator, policy = torch.Generator().manual_seed(seed), model.adapted(config.rank, seed)
     with one_thread():
         sides = [model.tokens(captions) for captions in list(zip(*pairs, strict=True))[1:]]
-        prefix = model.prefix([scene for scene, _, _ in pairs])
+        scenes = [scene for scene, _, _ in pairs]
+        prefix = model.prefix(scenes)
+        prefix_ref = prefix if reference is None else reference.prefix(scenes)  # it looks for itself
 
-        def log_p(of: Any, rows: Tensor) -> list[Tensor]:
+        def log_p(of: Any, prefix: Prefix, rows: Tensor) -> list[Tensor]:
             return [response_log_prob(of, prefix[rows], ids[rows], m[rows]) for ids, m in sides]
 
         with torch.no_grad(), nullcontext(reference) if reference else policy.reference() as other:
-            parts = [log_p(other, rows) for rows in torch.arange(len(pairs)).split(256)]
+            parts = [log_p(other, prefix_ref, rows) for rows in torch.arange(len(pairs)).split(256)]
         log_p_ref = [torch.cat(side) for side in zip(*parts, strict=True)]
         optimizer = torch.optim.AdamW(policy.parameters(), config.lr, eps=1e-5, weight_decay=0.0)
         steps = [
@@ -98,7 +102,7 @@ def fine_tune_on_pairs(
             callback(0, policy.model)
         for step in bar(range(len(steps)), config.method.upper(), progress):
             rows = steps[step]
-            now = log_p(policy.model, rows)
+            now = log_p(policy.model, prefix, rows)
             d_c, d_r = (new - old[rows] for new, old in zip(now, log_p_ref, strict=True))
             loss = LOSSES[config.method](d_c, d_r, config.beta)
             if not loss.isfinite():

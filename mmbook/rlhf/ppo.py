@@ -1,7 +1,7 @@
 """PPO-RLHF on a model that sees: sample captions, score them, shape rewards, estimate advantages, take steps.
 
 The numbers in the comments are the rows of the checklist in `tests/rlhf/test_ppo_checklist.py`. RLOO and GRPO
-({cite}`kool2019rloo`, {cite}`shao2024grpo`) differ in the advantage alone and run through the same lines.
+({cite}`kool2019buy`, {cite}`shao2024deepseekmath`) differ in the advantage alone; the lines are the same.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def rollout(
     The reference is the policy with its adapters off, or `frozen` where another model is given.
     """
     model, beta = policy.model, config.beta if beta is None else beta
-    prefix, scenes = model.prefix(scenes).repeat(config.group), scenes.repeat(config.group)
+    prefix = model.prefix(scenes).repeat(config.group)
+    prefix_ref = prefix if frozen is None else frozen.prefix(scenes).repeat(config.group)
+    scenes = scenes.repeat(config.group)
     out = decode(model, prefix, generator, config.tau)
     ids, m, log_p_old = out.ids, out.mask, out.log_p  # 2: the sampler's own log-probabilities
     if m.sum() == len(m) and not any(text.strip() for text in model.text(ids, m)):
@@ -104,9 +106,9 @@ def rollout(
             "the policy has collapsed: lower lr, raise beta, or look at what the reward pays for"
         )
     with policy.reference() if frozen is None else nullcontext(frozen) as reference:  # 21: no copy
-        states = reference.states(prefix, ids)
+        states = reference.states(prefix_ref, ids)
         log_p_ref = log_prob(reference.logits(states[:, :-1]), ids, config.tau) * m
-    so_far, seen, trunk_prefix = scorer.read(scenes, ids, m, (prefix, states))
+    so_far, seen, trunk_prefix = scorer.read(scenes, ids, m, (prefix_ref, states))
     S = standardised_score(so_far[:, -1], scorer.mu, scorer.sigma, config.c, config.p, out.ended)
     seen, so_far = seen[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
     batch = Rollout(prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far)
@@ -162,7 +164,12 @@ def minibatch_step(
         total, new = loss(policy.model, scorer, part.part(rows), N, config, beta)
         total.backward()
         log_p[rows, : new.shape[1]] = new.detach()
-    nn.utils.clip_grad_norm_([*policy.parameters(), *scorer.parameters()], config.clip_norm)
+    norm = nn.utils.clip_grad_norm_([*policy.parameters(), *scorer.parameters()], config.clip_norm)
+    if not norm.isfinite():
+        raise ValueError(
+            f"gradient: expected finite numbers, got norm {norm.item()}, so this step was not taken; the "
+            f"policy has diverged: lower lr = {config.lr} or value_lr = {config.value_lr}"
+        )
     optimizer.step()
     return log_p
 
@@ -198,11 +205,12 @@ def fine_tune_with_rl(
             f"got {type(model).__name__} and {type(reward_model).__name__}"
         )
     config, seed = replace(config or PPOConfig(), **changes), whole_seed(seed)
-    if reward_model.trunk.tokenizer.get_vocab() != model.tokenizer.get_vocab():
-        raise ValueError(
-            "reward_model: expected one that reads the model's own vocabulary, got another one, "
-            "whose rewards would be of other captions; train it on this model"
-        )
+    for name, other in (("reward_model", reward_model.trunk), ("reference", reference)):
+        if other is not None and other.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+            raise ValueError(
+                f"{name}: expected one that reads the model's own vocabulary, got another one, "
+                "which would read other captions; train it on this model"
+            )
     low, high = reward_model.interval
     if low <= 0.5:
         warnings.warn(
@@ -224,12 +232,12 @@ def fine_tune_with_rl(
             before = run.state() if checkpoint else None
             try:
                 run.update()
+                if callback:
+                    callback(update + 1, run.policy.model)
             except BaseException:
                 if checkpoint and before:
                     checkpoint.save(update, *before)  # Ctrl-C: what the update had begun is done again
                 raise
-            if callback:
-                callback(update + 1, run.policy.model)
             if checkpoint and ((update + 1) % 10 == 0 or update + 1 == config.updates):
                 checkpoint.save(update + 1, *run.state())
     tuned = run.policy.merged()
@@ -260,7 +268,9 @@ class Run:
     def update(self) -> None:
         """Sample once, then take the steps of all epochs on what was sampled."""
         config, steps = self.config, []
-        scenes = self.scenes(config.batch // config.group, self.rng)
+        scenes = self.scenes(wanted := config.batch // config.group, self.rng)
+        if len(scenes) != wanted:
+            raise ValueError(f"scenes: expected a function that draws {wanted}, got {len(scenes)} from it")
         batch = rollout(self.policy, self.scorer, scenes, self.generator, config, self.frozen, self.beta)
         for _ in range(config.epochs):
             order = torch.randperm(len(batch.m), generator=self.generator, device=batch.m.device)
@@ -312,11 +322,19 @@ class Run:
             "beta": self.beta,
             "history": self.history,
             "scale": (self.scorer.mu, self.scorer.sigma),
+            "paid": self.scorer.paid,
         }
         return {name: p.clone() for name, p in self._weights().items()}, copy.deepcopy(rest)
 
     def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state. Raises ValueError where another reward, reference or scenes made it."""
+        ours, theirs = self.scorer.paid, rest["paid"]
+        if not torch.allclose(torch.stack(ours), torch.stack(theirs), atol=1e-4):
+            text = "mean {:.4g} and deviation {:.4g}".format
+            raise ValueError(
+                "checkpoint: expected one made with this reward, reference and scenes, whose first captions "
+                f"earn {text(*ours)}, got one with {text(*theirs)}; choose another folder or remove this one"
+            )
         for name, p in self._weights().items():
             p.copy_(weights[name])
         self.optimizer.load_state_dict(rest["optimizer"])

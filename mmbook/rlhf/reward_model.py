@@ -78,6 +78,8 @@ class RewardConfig:
         for name, known in (("pool", POOLS), ("tune", TUNES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.caution and self.members < 2:
+            raise ValueError(f"members: expected 2 or more with caution={self.caution}, as one has no spread")
         if self.tune != "head" and self.members > 1:
             raise ValueError(f"members: expected 1 with tune={self.tune!r}, as members share a frozen trunk")
 
@@ -324,7 +326,7 @@ def train_reward_model(
     with one_thread():
         features = Features(trunk, judged, pictures)
         forms = _forms(config, bool(features.prefix.picture.any()))
-        one = replace(config, members=1)
+        one = replace(config, members=1, caution=0.0)
         tried = {form: cross_validate(_new(trunk, form, one), features, scenes, one, seed) for form in forms}
         most, n = max((right, n) for _, right, n in tried.values())
         enough = most - math.sqrt(most * (n - most) / max(n, 1))

@@ -39,7 +39,11 @@ class Reward(nn.Module):
 
     @torch.no_grad()
     def score(self, scenes: Sequence[Scene] | SceneBatch, captions: Sequence[str]) -> Tensor:
-        """The reward (N,) of one caption for each scene."""
+        """The reward (N,) of one caption for each scene. Raises ValueError for another number of captions."""
+        if len(scenes) != len(captions) or not captions:
+            raise ValueError(
+                f"expected a caption for each scene, got {len(scenes)} scenes, {len(captions)} captions"
+            )
         parts = []
         with one_thread():
             for i in range(0, len(captions), 256):

@@ -43,8 +43,10 @@ class Scorer:
         out = decode(reference, reference.prefix(scenes), generator, config.tau)
         R = self.read(scenes, out.ids, out.mask)[0][:, -1]
         self.mu, self.sigma = torch.zeros_like(R[0]), torch.ones_like(R[0])
+        self.paid = R.mean(), R.std()
         if config.standardise:
-            self.mu, self.sigma = R.mean(), R.std().clamp(min=1e-6)  # 6: the reference averages 0
+            self.mu = self.paid[0]  # 6: the reference averages 0
+            self.sigma = self.paid[1] if self.paid[1] > 1e-6 else self.sigma  # equal rewards stay 0
 
     def parameters(self) -> list[nn.Parameter]:
         """What the critic learns."""

@@ -78,6 +78,9 @@ def test_curves_have_a_thin_line_a_seed_and_their_mean_with_its_name():
     assert "ours from 2 at 1 to 3 at 10" in figure.alt and "exact 7" in figure.alt
     assert axes.get_xscale() == "linear"
     assert figures.curves(lines, "steps", "return", log="xy").axes[0].get_yscale() == "log"
+    shaded = figures.curves({"a": ([1, 2], [5, 6])}, "x", "y", bands={"a": ([4, 5], [7, 8])})
+    (band,) = shaded.axes[0].collections
+    assert {tuple(p) for p in band.get_paths()[0].vertices} == {(1, 4), (1, 7), (2, 5), (2, 8)}
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])

@@ -97,3 +97,11 @@ def test_direct_methods_go_where_their_equations_say(arena: Arena) -> None:
     other = (arena.log_p_ref + P @ arena.log_p_ref.exp() / 0.5).log_softmax(-1)
     assert slow_kl(dpo, arena.best) < 0.15 < 0.4 < slow_kl(dpo, other)
     assert slow_kl(ipo, other) < 0.15 < 0.4 < slow_kl(ipo, arena.best)
+
+
+def test_a_table_leaves_the_global_generator_alone_and_refuses_temperature_0(arena: Arena) -> None:
+    before = torch.get_rng_state()
+    fine_tune_on_pairs(arena.model, arena.pairs(4, seed=0), progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match="temperature: expected a positive number"):
+        arena.model.sample(arena.model.scenes(2), temperature=0.0)

@@ -19,6 +19,7 @@ from mmbook.equations import (
 )
 from mmbook.models import TableLM
 from mmbook.rlhf import KnownReward, Likelihood, PPOConfig, RewardSum, fine_tune_with_rl, ppo
+from mmbook.rlhf.direct import response_log_prob
 from mmbook.rlhf.ppo import rollout
 from mmbook.rlhf.scorer import Scorer
 from mmbook.training.checkpoint import Checkpoint
@@ -237,8 +238,9 @@ def test_row_24_an_interrupted_run_goes_on_bit_for_bit(base, gold, tmp_path, mon
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
-def test_row_24_adapters_resume_too(tiny, reward, tmp_path):
-    changes = {"updates": 3, "batch": 8, "minibatches": 2, "rank": 2, "progress": False}
+@pytest.mark.parametrize("critic", ["reward", "separate"])
+def test_row_24_adapters_resume_too(tiny, reward, tmp_path, critic):
+    changes = {"updates": 3, "batch": 8, "minibatches": 2, "rank": 2, "critic": critic, "progress": False}
     whole = fine_tune_with_rl(tiny, reward, **changes)
 
     def stop(update, _):
@@ -247,6 +249,8 @@ def test_row_24_adapters_resume_too(tiny, reward, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fine_tune_with_rl(tiny, reward, folder=tmp_path, callback=stop, **changes)
+    rest = torch.load(tmp_path / "ppo.pt", weights_only=True)["rest"]
+    assert len(rest["history"]) == 1  # the update whose look was interrupted is done again
     resumed = fine_tune_with_rl(tiny, reward, folder=tmp_path, **changes)
     assert resumed.hash == whole.hash and resumed.history == whole.history
 
@@ -257,6 +261,49 @@ def test_a_checkpoint_of_another_run_is_refused(base, gold, tmp_path):
         fine_tune_with_rl(base, gold, folder=tmp_path, **{**FAST, "updates": 1, "lr": 0.2})
     with pytest.raises(ValueError, match=r"\(seed = 1\), got one of seed = 0"):
         fine_tune_with_rl(base, gold, seed=1, folder=tmp_path, **{**FAST, "updates": 1})
+    for reward in (KnownReward(base, lambda *_: 1.0), Likelihood(base)):  # as after more labels
+        with pytest.raises(ValueError, match=r"made with this reward, reference and scenes, .* earn mean"):
+            fine_tune_with_rl(base, reward, folder=tmp_path, **{**FAST, "updates": 1})
+
+
+def test_settings_may_be_numpy_numbers(base, gold, tmp_path):
+    how = {**FAST, "updates": 1, "beta": np.float64(0.5), "lr": np.float32(0.1), "kl_goal": np.float64(1)}
+    first, again = (fine_tune_with_rl(base, gold, folder=tmp_path, **how) for _ in range(2))
+    assert same(first, again)
+
+
+def test_equal_rewards_say_nothing(base):
+    """Their deviation of 0, divided by, made millions of the distance from a beginning to its end."""
+    run = one_rollout(base, KnownReward(base, lambda *_: 0.7), standardise=True, p=0.0)
+    assert run.batch.S.abs().max() < 1e-6 and run.batch.V_old.abs().max() < 5
+
+
+def test_a_reference_with_other_eyes_looks_for_itself(tiny, reward):
+    """Its picture and prompt are embedded by its own weights, for PPO and for DPO."""
+    from mmbook.rlhf import fine_tune_on_pairs
+
+    other, scenes, draw = tiny.copy(), sample(6), torch.Generator().manual_seed(0)
+    other.module.get_input_embeddings().weight.data.mul_(1.5)
+    other.module.get_output_embeddings().weight = torch.nn.Parameter(
+        tiny.module.get_output_embeddings().weight.clone(), requires_grad=False
+    )
+    config = PPOConfig(batch=6, minibatches=1, rank=2)
+    policy, scorer = tiny.adapted(2, 0), Scorer(reward, other, scenes, config, draw)
+    batch = rollout(policy, scorer, scenes, draw, config, other)
+    z = other.logits(other.states(other.prefix(scenes), batch.ids)[:, :-1])
+    torch.testing.assert_close(batch.log_p_ref, ppo.log_prob(z, batch.ids) * batch.m)
+    pairs = [(scene, "a cat.", "a dog.") for scene in scenes]
+    chosen, alone = tiny.tokens(["a cat."] * 6), []
+    for model in (tiny, other):
+        alone.append(response_log_prob(model, model.prefix(scenes), *chosen).mean().item())
+    tuned = fine_tune_on_pairs(tiny, pairs, reference=other, epochs=1, batch=6, rank=2, progress=False)
+    assert tuned.history[0]["chosen"] == pytest.approx(alone[0] - alone[1], abs=1e-3)
+
+
+def test_a_policy_that_diverges_stops_before_the_step(base, gold, monkeypatch):
+    monkeypatch.setattr(ppo, "policy_loss", lambda log_p, *_: log_p.sum() * float("nan"))
+    with pytest.raises(ValueError, match=r"gradient: .* got norm nan, so this step was not taken; .* lr"):
+        fine_tune_with_rl(base, gold, **FAST)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
@@ -286,6 +333,10 @@ def test_bad_input_is_refused_before_any_update(base, gold, tree, tiny, monkeypa
     other = TableLM(CaptionTree(words=("cat", "dog", "bus", ",", ".")))
     with pytest.raises(ValueError, match="the model's own vocabulary"):
         fine_tune_with_rl(other, gold, **FAST)
+    with pytest.raises(ValueError, match=r"reference: .*the model's own vocabulary"):
+        fine_tune_with_rl(base, gold, reference=other, **FAST)
+    with pytest.raises(ValueError, match="scenes: expected a function that draws 256, got 3 from it"):
+        fine_tune_with_rl(base, gold, scenes=lambda n, rng: base.scenes(3), **FAST)
     silent = tiny.copy()
     bias = torch.full((silent.width,), 0.0)
     end = silent.module.get_output_embeddings().weight
@@ -313,6 +364,7 @@ def sample(n: int):
         ({"advantage": "rloo"}, "group: expected 2 or more"),
         ({"advantage": "grpo", "group": 3}, "batch: expected a multiple of group = 3, got 128"),
         ({"kl_goal": 0.0}, "kl_goal: expected a positive number or None"),
+        ({"kl_goal": 1.0, "beta": 0.0}, "beta: expected a positive number to steer from"),
         ({"stop_kl": -1.0}, "stop_kl: expected a positive number"),
     ],
 )

@@ -10,7 +10,7 @@ from mmbook import collect_human_feedback, train_reward_model
 from mmbook.equations import tie_probabilities
 from mmbook.feedback import Feedback, Judgement, SimulatedAnnotator
 from mmbook.models import TableLM
-from mmbook.rlhf import RewardConfig, RewardModel
+from mmbook.rlhf import KnownReward, RewardConfig, RewardModel
 from mmbook.rlhf.reward_fit import Features, Judge, comparisons, fit
 from mmbook.rlhf.reward_model import Heads, Read
 from mmbook.world import check, sample_scenes
@@ -286,8 +286,17 @@ def test_states_that_are_no_numbers_and_impossible_settings_are_named(tiny):
             RewardConfig(**{name: value})
     with pytest.raises(ValueError, match="members: expected 1 with tune='lora'"):
         RewardConfig(tune="lora", members=2)
+    with pytest.raises(ValueError, match=r"members: expected 2 or more with caution=0\.5"):
+        RewardConfig(caution=0.5)
     tree = CaptionTree()
     said = [tree.text(way) for way in tree.responses[:2]]
     judged = [Judgement("pair", tree.scene, tuple(said), {})]
     assert not Features(TableLM(tree), judged, [tree.scene]).prefix.picture.any()
     assert json.loads(json.dumps(RewardModel(TableLM(tree), False, 0).kappa)) == []
+
+
+@pytest.mark.parametrize("captions", [[], ["cat."]])
+def test_a_caption_is_scored_for_each_scene(captions):
+    tree = CaptionTree()
+    with pytest.raises(ValueError, match=f"got 2 scenes, {len(captions)} captions"):
+        KnownReward(TableLM(tree)).score([tree.scene] * 2, captions)
