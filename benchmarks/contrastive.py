@@ -44,7 +44,7 @@ BATCHES, TAUS, RECALLS = (
     ("1", "0.3", "0.1", "0.03", "0.01"),
     ("text", "text5", "picture", "classes"),
 )
-CNN = Schedule(steps=1100, lr=3e-3, warmup=50, weight_decay=0.05)
+CNN = Schedule(steps=1000, lr=3e-3, warmup=50, weight_decay=0.05)
 
 
 def read_with_minilm() -> FrozenTextTower:
