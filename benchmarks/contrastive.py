@@ -270,17 +270,17 @@ SAYS = {
         for w in ("seen", "new")
         for k in RECALLS
     },
-    "loss_end": (0.15, "loss of the last ten steps on scenes", "nats"),
     "translated": (0.15, "English names whose Chinese is nearest", "share"),
     **{
         f"{k}_{t}": (0.2, f"{k} {t}", "")
         for k in ("alignment", "uniformity", "gap")
         for t in ("before", "after", "style")
     },
-    "collapsed_loss": (0.02, "alignment at the end, without negatives", "squared distance"),
-    "collapsed_uniformity": (0.2, "uniformity of names without negatives", ""),
+    "collapsed_loss": (0.003, "alignment at the end, without negatives", "squared distance"),
+    "collapsed_uniformity": (0.05, "uniformity of names without negatives", ""),
     "kept_uniformity": (0.4, "uniformity of names with negatives", ""),
-    "collapsed_named": (0.2, "named, without negatives", "share"),
+    **{f"{h}_named": (0.2, f"named, negatives {h}", "share") for h in ("collapsed", "kept")},
+    **{f"{h}_blurred": (0.2, f"named with noise, negatives {h}", "share") for h in ("collapsed", "kept")},
     "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
     "cpu_seconds": (120.0, "CPU seconds of the whole chapter's kernel", "seconds"),
 }

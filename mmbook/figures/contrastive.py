@@ -73,7 +73,7 @@ def retrieved(
 
 
 def sphere(u: Any, v: Any, title: str = "") -> Drawing:
-    """Partners u, v (B, D) of length 1 seen along their first difference: pictures blue, texts orange.
+    """Directions of partners u, v (B, D), seen along the gap between them: pictures blue, texts orange.
 
     The horizontal axis points from the mean of the texts to that of the pictures, the vertical one is the
     direction at right angles to it in which all of them differ most. Raises ValueError for other shapes.
@@ -81,6 +81,7 @@ def sphere(u: Any, v: Any, title: str = "") -> Drawing:
     u, v = np.asarray(u, float), np.asarray(v, float)
     if u.shape != v.shape or u.ndim != 2:
         raise ValueError(f"u, v: expected two equal shapes (B, D), got {u.shape}, {v.shape}")
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
     across = u.mean(0) - v.mean(0)
     across = across / np.linalg.norm(across)
     rest = np.concatenate([u, v]) - np.concatenate([u, v]).mean(0)

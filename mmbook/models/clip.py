@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,28 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.utils import logging
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<pad>"
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars: they are for checkpoints that take long, and spoil a page."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def save_clip(model: CLIPModel, processor: CLIPProcessor, folder: str | Path) -> None:
+    """Write weights (safetensors), configuration, tokenizer and how pictures are prepared into a folder."""
+    with without_bars():
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
 
 
 def load_clip(checkpoint: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
@@ -26,7 +47,8 @@ def load_clip(checkpoint: str | Path) -> tuple[CLIPModel, CLIPProcessor]:
         raise ValueError(f"{checkpoint}: expected a checkpoint of model_type 'clip', got {kind!r}")
     images = CLIPImageProcessorPil.from_pretrained(checkpoint)  # the one that needs no torchvision
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = CLIPModel.from_pretrained(checkpoint).eval()
+    with without_bars():
+        model = CLIPModel.from_pretrained(checkpoint).eval()
     return model, CLIPProcessor(image_processor=images, tokenizer=tokenizer)
 
 

@@ -39,7 +39,8 @@ def test_the_right_name_is_green_or_stands_in_brackets():
 def test_the_axis_is_the_gap():
     rng = np.random.default_rng(1)
     u, v = (rng.normal(size=(20, 4)) * 0.1 + [shift, 0, 0, 0] for shift in (0.5, -0.3))
-    (axes,) = figures.sphere(u, v, "here").axes
+    (axes,) = figures.sphere(3 * u, v, "here").axes
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert [to_rgb(d.get_color()) for d in dots] == [to_rgb(POLICY), to_rgb(REWARD)]
     gap = np.linalg.norm(u.mean(0) - v.mean(0))
