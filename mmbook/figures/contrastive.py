@@ -18,19 +18,22 @@ def score_table(pictures: np.ndarray, texts: Sequence[str], p: Any) -> Drawing:
     p, count = np.asarray(p, float), (len(pictures), len(texts))
     if p.shape != count:
         raise ValueError(f"p: expected shape {count}, a row for each picture, got {p.shape}")
-    side = min(0.62, (WIDTH - 1.7) / count[0])
+    room = 0.1 + 0.073 * max(map(len, texts))  # inches for the texts
+    side = min(0.6, (WIDTH - room) / count[0])
     said = ", ".join(f"picture {i + 1}: {texts[row.argmax()]} {row.max():.2f}" for i, row in enumerate(p))
-    height, width = side + 0.3 * count[1], 1.7 + side * count[0]
+    height, width = side + 0.3 * count[1], room + side * count[0]
     with drawing(height, f"Most likely text of each picture: {said}", "png", width) as figure:
         low = 0.3 * count[1] / height
-        table = figure.add_axes((1.7 / width, 0, side * count[0] / width, low))
+        table = figure.add_axes((room / width, 0, side * count[0] / width, low))
         table.imshow(p.T, cmap="Oranges", vmin=0, vmax=1.3, aspect="auto")
         for i, k in np.ndindex(*count):
-            table.text(i, k, f"{p[i, k]:.2f}".replace("0.", ".", 1), ha="center", va="center", color="#111")
+            table.text(
+                i, k, f"{p[i, k]:.2f}".replace("0.", ".", 1), ha="center", va="center", color="#111", size=8.5
+            )
         table.set(xticks=[], yticks=range(count[1]), yticklabels=list(texts))
-        table.tick_params(length=0)
+        table.tick_params(length=0, labelsize=8.5)
         for i, picture in enumerate(pictures):
-            box = ((1.7 + side * (i + 0.06)) / width, low, side * 0.88 / width, 1 - low)
+            box = ((room + side * (i + 0.06)) / width, low, side * 0.88 / width, 1 - low)
             axes = figure.add_axes(box)
             axes.imshow(picture, aspect="auto", interpolation="none")
             axes.set_axis_off()
@@ -66,7 +69,7 @@ def retrieved(
             shown += [] if truth in best else [(f"({truth})", False)]
             for line, (name, is_right) in enumerate(shown):
                 y = top - (picture + 0.02 + 0.19 * line) / (rows * high)
-                name = name if len(name) < 20 else name[:18] + "…"
+                name = name if len(name) < 18 else name[:16] + "…"
                 style: dict[str, Any] = {"color": TRUTH, "weight": "bold"} if is_right else {}
                 figure.text(left, y, name, size=8, va="top", **style)
     return figure

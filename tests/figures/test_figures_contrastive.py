@@ -31,7 +31,7 @@ def test_the_right_name_is_green_or_stands_in_brackets():
     said = {t.get_text(): t for t in figure.texts}
     green = {name for name, t in said.items() if to_rgb(t.get_color()) == to_rgb(TRUTH)}
     assert green == {"dog", "fox"} and "(taxi)" in said and "(dog)" not in said
-    assert "a very long name o…" in said
+    assert "a very long name…" in said
     with pytest.raises(ValueError, match="expected as many of each, got 3, 2, 3"):
         figures.retrieved(PICTURES, names[:2], ["dog", "taxi", "fox"])
 
