@@ -64,13 +64,3 @@ def test_the_schedule_is_the_lower_of_two_lines() -> None:
     for t in range(50):
         rate = 0.2 * min((t + 1) / 8, (50 - t) / (50 - 8))
         assert schedule.rate(t) == pytest.approx(rate)
-
-
-def test_accumulated_gradients() -> None:
-    """Checks id:accumulation: the gradient of a mean is that of the parts' means, each divided by K."""
-    W, x, y = random(3).requires_grad_(), random(12, 3, seed=1), random(12, seed=2)
-    whole = torch.autograd.grad(((x @ W - y) ** 2).mean(), W)[0]
-    parts = sum(
-        torch.autograd.grad(((x[r] @ W - y[r]) ** 2).mean() / 4, W)[0] for r in torch.arange(12).chunk(4)
-    )
-    assert torch.allclose(whole, parts)
