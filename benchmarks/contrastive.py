@@ -44,11 +44,11 @@ BATCHES, TAUS, RECALLS = (
     ("1", "0.3", "0.1", "0.03", "0.01"),
     ("text", "text5", "picture", "classes"),
 )
-CNN = Schedule(steps=1000, lr=3e-3, warmup=50, weight_decay=0.05)
+CNN = Schedule(steps=900, lr=3e-3, warmup=50, weight_decay=0.05)
 
 
 def read_with_minilm() -> FrozenTextTower:
-    """MiniLM, frozen, and a layer on it whose first weights are always the same."""
+    """MiniLM, frozen, and a head on it whose first weights are always the same."""
     return build_towers(torch.nn.Identity, lambda: FrozenTextTower(fetched("minilm"), WIDTH), 0).text
 
 
@@ -101,9 +101,16 @@ def stickers_part() -> None:
     write("contrastive-stickers", values)
 
 
-def judge(towers: TwoTowers, pairs: EmojiPairs, pictures: np.ndarray | Tensor) -> dict[str, dict[str, float]]:
-    """Names of emoji in the style held out: of concepts that were trained on, and of new ones."""
-    u, out = picture_vectors(towers, pictures), {}
+def views(towers: TwoTowers, pictures: np.ndarray) -> Tensor:
+    """The mean vector of nine views of a picture: as it is, and moved by a pixel to each side and corner."""
+    moves = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    seen = [picture_vectors(towers, np.roll(pictures, move, (1, 2))) for move in moves]
+    return torch.stack([torch.nn.functional.normalize(u, dim=-1) for u in seen]).mean(0)
+
+
+def judge(towers: TwoTowers, pairs: EmojiPairs, u: Tensor) -> dict[str, dict[str, float]]:
+    """Names of emoji by their vectors u: of concepts that were trained on, and of new ones."""
+    out = {}
     for name, rows in (("old", pairs.old), ("new", pairs.new)):
         v = text_vectors(towers, [pairs.texts[i] for i in rows])
         out[name] = ranks(similarity(u[rows], v), torch.arange(len(rows)))
@@ -176,8 +183,9 @@ def emoji_part(artwork: str) -> None:
     print(artwork, f"{seconds:.0f} s, loss {np.mean(losses[-50:]):.3f}", flush=True)
     for name, value in (("text_seconds", reading), ("seconds", seconds)):
         values[name] = number(value, 100, f"{artwork} held out: {name}", unit="CPU seconds")
-    for which, found in judge(towers, pairs, pairs.held).items():
-        note(values, which, f"names of {artwork}, {which} concepts", found)
+    for how, u in (("", picture_vectors(towers, pairs.held)), ("views_", views(towers, pairs.held))):
+        for which, found in judge(towers, pairs, u).items():
+            note(values, how + which, f"names of {artwork}, {how}{which} concepts", found)
     for which, found in chinese(towers, pairs).items():
         note(values, f"zh_{which}", f"Chinese names of {artwork}, {which} concepts", found)
     note(values, "photos", "captions of 150 stamps", photos(towers, stamp_pictures(32), test_stamps()[1]))
@@ -196,10 +204,10 @@ def photos_part() -> None:
     text, (train, test) = read_with_minilm(), test_stamps()
     pairs, captions = EmojiPairs("twemoji"), [stamp.caption for stamp in read_stamps()]
     text.read(pairs.names + pairs.texts + captions)
-    first = {name: tensor.clone() for name, tensor in text.project.state_dict().items()}
+    first = {name: tensor.clone() for name, tensor in text.head.state_dict().items()}
 
     def head(draw: Any) -> TwoTowers:
-        text.project.load_state_dict(first)
+        text.head.load_state_dict(first)
         towers = build_towers(lambda: FeatureTower(1280, WIDTH), lambda: text, 0, 0.05)
         fit_towers(towers, draw, 0, Schedule(steps=400, lr=1e-3, warmup=20, weight_decay=0.05))
         return towers
@@ -226,7 +234,7 @@ def photos_part() -> None:
         values[f"{artwork}_seconds"] = number(
             seconds, 60, f"the head, {artwork} held out", unit="CPU seconds"
         )
-        for which, found in judge(towers, pairs, seen[held]).items():
+        for which, found in judge(towers, pairs, picture_vectors(towers, seen[held])).items():
             note(values, f"{artwork}_{which}", f"names of {artwork}, {which} concepts", found)
     everything = partial(emoji, [0, 1, 2, 3], np.arange(len(pairs.names)))
     for name, draw in (("emoji", everything), ("stamps", stamp), ("both", both)):

@@ -93,9 +93,9 @@ class WordTower(nn.Module):
 
 
 class FrozenTextTower(nn.Module):
-    """Texts to vectors (B, D) by a frozen encoder of BERT's kind in a local folder, and a learned layer."""
+    """Texts to vectors (B, D): a frozen encoder of BERT's kind from a folder, and a head that learns."""
 
-    def __init__(self, folder: Path, width: int = 128, drop: float = 0.2) -> None:
+    def __init__(self, folder: Path, width: int = 128, drop: float = 0.1) -> None:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         super().__init__()
@@ -108,7 +108,7 @@ class FrozenTextTower(nn.Module):
         encoder.load_state_dict(weights)
         self.encode = [encoder.requires_grad_(False).eval()]  # in a list: not part of what is saved
         self.kept: dict[str, Tensor] = {}
-        self.drop, self.project = nn.Dropout(drop), nn.Linear(shape.hidden_size, width)
+        self.head = FeatureTower(shape.hidden_size, width, 256, drop)
 
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> Tensor:
@@ -123,7 +123,7 @@ class FrozenTextTower(nn.Module):
         return torch.stack([self.kept[text] for text in texts])
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        return self.project(self.drop(self.read(texts)))
+        return self.head(self.read(texts))
 
 
 class TwoTowers(nn.Module):

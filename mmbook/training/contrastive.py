@@ -156,4 +156,4 @@ class EmojiPairs:
         between = first + torch.from_numpy(share)[:, None, None, None] * (second - first)
         tagged = rng.random(len(self.old)) < 0.5
         texts = [(self.texts if t else self.names)[i] for i, t in zip(self.old, tagged, strict=True)]
-        return Batch(distort(between, rng, 0.8), texts, torch.from_numpy(y))
+        return Batch(distort(between, rng, 0.5), texts, torch.from_numpy(y))

@@ -83,5 +83,5 @@ def test_the_frozen_text_tower_reads_each_text_once_and_alone() -> None:
     tower.encode.clear()  # texts read before need no encoder
     again = tower.read(["a cat"])
     assert torch.equal(again[0], near[0])
-    names = [name for name, _ in tower.named_parameters()]
-    assert names == ["project.weight", "project.bias"] and not torch.equal(state, torch.get_rng_state())
+    assert all(name.startswith("head.") for name in tower.state_dict())  # what is saved is what learned
+    assert not torch.equal(state, torch.get_rng_state())
