@@ -1,0 +1,91 @@
+"""The exercises on generation: published solutions pass, typical mistakes get their own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmbook.exercises import Mistake, check
+
+CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "generation.md"
+CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("name", ["nearest-code", "vq-loss", "read-by-painting"])
+def test_the_published_solution_is_right(name, capsys):
+    (cell,) = [cell for cell in CELLS if f'check("multimodal-generation/{name}"' in cell]
+    exec(cell, {"torch": torch, "check": check})
+    assert capsys.readouterr().out == "Right.\n"
+
+
+def apart(z, e):
+    return (z[:, None] - e).square().sum(-1)
+
+
+CODES = {
+    "return their numbers": lambda z, e: e[apart(z, e).argmin(-1)],
+    "the farthest": lambda z, e: apart(z, e).argmax(-1),
+    "favours long codes": lambda z, e: (z @ e.T).argmax(-1),
+    "smallest dot product": lambda z, e: (z @ e.T).argmin(-1),
+    "this is the cosine": lambda z, e: (z @ (e / e.norm(dim=-1, keepdim=True)).T).argmax(-1),
+    "square them": lambda z, e: (z[:, None] - e).abs().sum(-1).argmin(-1),
+    "factor 2": lambda z, e: (e.square().sum(-1) - z @ e.T).argmin(-1),
+    r"should have shape \(40,\)": lambda z, e: apart(z, e).argmin(0),
+    "where .* is right": lambda z, e: torch.zeros(40, dtype=torch.long),
+    "stopped with TypeError": lambda z: z,
+}
+
+
+@pytest.mark.parametrize("words", CODES)
+def test_each_mistake_in_the_nearest_code_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-generation/nearest-code", CODES[words])
+
+
+def square(a, b):
+    return (a - b).square().sum(-1)
+
+
+LOSSES = {
+    "commitment is missing": lambda z, e, beta: square(z.detach(), e).mean(),
+    "beta weighs both": lambda z, e, beta: beta * square(z, e.detach()).mean(),
+    "both terms have weight 1": lambda z, e, beta: (square(z.detach(), e) + square(z, e.detach())).mean(),
+    "mean over coordinates": lambda z, e, beta: (
+        (z.detach() - e).square().mean() + beta * (z - e.detach()).square().mean()
+    ),
+    "sum over vectors": lambda z, e, beta: (square(z.detach(), e) + beta * square(z, e.detach())).sum(),
+    "not their squares": lambda z, e, beta: (
+        square(z.detach(), e).sqrt() + beta * square(z, e.detach()).sqrt()
+    ).mean(),
+    "before the wrong term": lambda z, e, beta: (square(z, e.detach()) + beta * square(z.detach(), e)).mean(),
+    "stopped nowhere": lambda z, e, beta: (1 + beta) * square(z, e).mean(),
+    "no gradient reaches": lambda z, e, beta: (1 + beta) * square(z, e.detach()).mean(),
+    "one number|should have shape": lambda z, e, beta: (1 + beta) * square(z, e),
+}
+
+
+@pytest.mark.parametrize("words", LOSSES)
+def test_each_mistake_in_the_loss_of_codes_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-generation/vq-loss", LOSSES[words])
+
+
+READERS = {
+    "prior is missing": lambda p, prior: p.softmax(-1),
+    "sums to 1 over pictures": lambda p, prior: (p + prior).softmax(0),
+    "these are logarithms": lambda p, prior: (p + prior).log_softmax(-1),
+    "not normalised": lambda p, prior: p + prior,
+    "prior is taken off": lambda p, prior: (p - prior).softmax(-1),
+    "look at the picture": lambda p, prior: prior.softmax(-1).expand(6, 4),
+    "not a number": lambda p, prior: (p + prior).exp() / (p + prior).exp().sum(-1, keepdim=True),
+    "should have shape": lambda p, prior: (p + prior).argmax(-1),
+}
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_each_mistake_in_reading_by_painting_is_named(words):
+    with pytest.raises(Mistake, match=words):
+        check("multimodal-generation/read-by-painting", READERS[words])
