@@ -42,12 +42,8 @@ from mmbook.world import KINDS, SceneBatch, parse, render, sample_scenes
 
 SEEDS = (0, 1, 2)
 SCENES = 500
-PAIRS = 400
-RL: dict[str, dict[str, Any]] = {
-    "big": {"beta": 0.05, "updates": 24},
-    "warm": {"beta": 0.1},
-    "warm, free": {"beta": 0.0},
-}
+SETTINGS = {"beta": 0.2, "updates": 24}
+RUNS = {"big": ("big", 1000), "warm": ("warm", 1000), "few": ("big", 200)}  # taste and pairs
 # key: (tolerance, what it is, unit). Tolerances cover another processor, not another seed.
 SAYS: dict[str, tuple[float, str, str]] = {
     "stage_coverage": (0.15, "coverage after the projector alone was trained", "share"),
@@ -139,13 +135,13 @@ def preferences() -> None:
 
     note("base", 0, painter)
     rows.append({"run": "base greedy", "seed": 0, **painted(painter, judge, scenes, greedy=True)})
-    for name, settings in RL.items():
+    for name, (taste, pairs) in RUNS.items():
         for seed in SEEDS:
             start = time.process_time()
-            reader = PictureReader(painter, name.split(",")[0])
-            feedback = collect_human_feedback(painter, pairs=PAIRS, annotator=reader, seed=seed)
+            reader = PictureReader(painter, taste)
+            feedback = collect_human_feedback(painter, pairs=pairs, annotator=reader, seed=seed)
             reward_model = train_reward_model(feedback, seed=seed)
-            tuned = fine_tune_with_rl(painter, reward_model, seed=seed, progress=False, **settings)
+            tuned = fine_tune_with_rl(painter, reward_model, seed=seed, progress=False, **SETTINGS)
             seconds = time.process_time() - start
             cooled = matched_temperature(painter, tuned, 128)
             row = note(
@@ -159,20 +155,18 @@ def preferences() -> None:
     values |= {
         f"greedy_{key}": number(rows[1][key], 0.05, f"greedy: {key}") for key in ("asked", "big", "warm")
     }
-    for name in RL:
-        mine, short = [r for r in rows if r["run"] == name], name.replace(", ", "_")
+    for name in RUNS:
+        mine = [r for r in rows if r["run"] == name]
         for key in ("asked", "exact", "big", "warm", "read", "accuracy", "kl", "cpu_seconds"):
             v = [r[key] for r in mine]
             unit = {"kl": "nats", "cpu_seconds": "seconds"}.get(key, "share")
             wide = {"kl": 5.0, "cpu_seconds": 60.0}.get(key, 0.1)
-            values[f"{short}_{key}"] = number(np.mean(v), wide, f"{name}: {key}, mean of 3 seeds", unit=unit)
+            values[f"{name}_{key}"] = number(np.mean(v), wide, f"{name}: {key}, mean of 3 seeds", unit=unit)
             worst = max(v) if key == "kl" else min(v)
-            values[f"{short}_{key}_worst"] = number(
-                worst, wide, f"{name}: {key}, worst of 3 seeds", unit=unit
-            )
+            values[f"{name}_{key}_worst"] = number(worst, wide, f"{name}: {key}, worst of 3 seeds", unit=unit)
         for key in ("asked", "big", "warm"):
             v = [r["matched"][key] for r in mine]
-            values[f"{short}_matched_{key}"] = number(np.mean(v), 0.1, f"base as random as {name}: {key}")
+            values[f"{name}_matched_{key}"] = number(np.mean(v), 0.1, f"base as random as {name}: {key}")
     write("generation-preferences", values, rows=rows)
 
 
