@@ -79,7 +79,7 @@ SAYS: dict[str, tuple[float, str, str]] = {
     "rl_big": (0.12, "big stickers after 12 updates", "share"),
     "rl_asked": (0.06, "asked stickers recognised after 12 updates", "share"),
     "broken_asked": (0.2, "asked stickers recognised, warm colours at no price", "share"),
-    "broken_extra": (0.5, "stickers that nobody asked for, warm colours at no price", "stickers"),
+    "broken_extra": (0.8, "stickers that nobody asked for, warm colours at no price", "stickers"),
     "broken_score": (0.7, "score in the last update, warm colours at no price", "standard deviations"),
     "broken_warm": (0.1, "warmth, warm colours at no price", "red less blue"),
     "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
