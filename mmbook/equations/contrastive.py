@@ -15,9 +15,11 @@ from ._arguments import Number, check_range, check_shapes, widen
 def similarity(u: Tensor, v: Tensor, tau: Number = 1.0) -> Tensor:
     """Scores (B, K) of all pairs of vectors u (B, D) and v (K, D): the cosine of their angle over tau.
 
-    Implements {eq}`eq:similarity`. Raises ValueError for tau <= 0.
+    Implements {eq}`eq:similarity`. Raises ValueError for tau <= 0 or differing D.
     """
     check_range("tau", tau, 0)
+    if u.dim() != 2 or v.dim() != 2 or u.shape[1] != v.shape[1]:
+        raise ValueError(f"u, v: expected (B, D) and (K, D), got {tuple(u.shape)} and {tuple(v.shape)}")
     return normalize(widen(u), dim=-1) @ normalize(widen(v), dim=-1).T / tau
 
 
@@ -41,17 +43,20 @@ def clip_loss(s: Tensor, m: Tensor | None = None) -> Tensor:
         raise ValueError(f"s: expected as many pictures as texts, got shape {tuple(s.shape)}")
     if m is not None:
         check_shapes(s=s, m=m)
-        s = widen(s).masked_fill((m == 0) & ~torch.eye(len(s), dtype=torch.bool), -torch.inf)
-    partners = torch.arange(len(s))
+        s = widen(s).masked_fill((m == 0) & ~torch.eye(len(s), dtype=torch.bool, device=s.device), -torch.inf)
+    partners = torch.arange(len(s), device=s.device)
     return (info_nce(s, partners) + info_nce(s.T, partners)) / 2
 
 
 def recall_at(s: Tensor, y: Tensor, k: int) -> Tensor:
     """Share of rows of s (B, K) whose partner y (B,) is among the k best; of equals half are ahead.
 
-    Implements {eq}`eq:recall-at`. Raises ValueError for a partner that is no candidate.
+    Implements {eq}`eq:recall-at`. Raises ValueError for a partner that is no candidate, k < 1, or NaN.
     """
     _check_partners(s, y)
+    check_range("k", k, 1, open_low=False)
+    if s.isnan().any():
+        raise ValueError("s: expected numbers, got NaN, which is neither ahead of a partner nor behind it")
     own = s.gather(1, y[:, None])
     equal = (s == own).sum(1) - 1
     return ((s > own).sum(1) + equal / 2 < k).double().mean()
@@ -85,7 +90,7 @@ def modality_gap(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _check_partners(s: Tensor, y: Tensor) -> None:
-    if s.dim() != 2 or y.shape != s.shape[:1] or (y.numel() and not 0 <= y.min() <= y.max() < s.shape[1]):
+    if s.dim() != 2 or y.shape != s.shape[:1] or not len(y) or not 0 <= y.min() <= y.max() < s.shape[1]:
         raise ValueError(
             f"s, y: expected (B, K) and (B,) numbers from 0 to K - 1, got {tuple(s.shape)}, {y.tolist()[:5]}"
         )

@@ -38,8 +38,16 @@ def both_ways(answer: Callable[..., Tensor]) -> None:
     with torch.no_grad():
         s = similarity(u, v, tau)
         hot = normalize(u, dim=-1) @ normalize(v, dim=-1).T * tau
+        twice = cross_entropy(s.softmax(1), i) + cross_entropy(s.T.softmax(1), i)
         mistakes = {
             "the vectors' lengths play a part: divide each by its length first": clip_loss(u @ v.T / tau),
+            "all vectors are divided by one number, but each has a length of its own": clip_loss(
+                u @ v.T / (u.norm() * v.norm()) / tau
+            ),
+            "this divides each column by its length: normalise along dim=-1": clip_loss(
+                normalize(u, dim=0) @ normalize(v, dim=0).T / tau
+            ),
+            "cross_entropy takes scores and does the softmax itself": twice / 2,
             "this looks from pictures to texts only: add the other direction and halve": cross_entropy(s, i),
             "this looks from texts to pictures only: add the other direction and halve": cross_entropy(
                 s.T, i
@@ -66,6 +74,8 @@ def zero_shot(answer: Callable[..., Tensor]) -> None:
     mistakes = {
         "long prompts count more: give each prompt length 1 before the mean": unit
         @ normalize(v.mean(1), dim=-1).T,
+        "normalize works along dim=1 unless told, here along the prompts: say dim=-1": unit
+        @ normalize(normalize(v, dim=1).mean(1), dim=-1).T,
         "the mean of unit vectors is shorter than 1: a class whose prompts disagree is punished; "
         "divide by its length": unit @ each.mean(1).T,
         "this takes each class's best prompt: take the mean vector of its prompts": torch.einsum(
@@ -102,6 +112,7 @@ def spread(answer: Callable[..., Tensor]) -> None:
             "the factor 2 in the exponent is missing": (-pairs).exp().mean().log(),
             "this is the mean of the logarithms: take the logarithm of the mean": (-2 * pairs).mean(),
             "the logarithm is missing": (-2 * pairs).exp().mean(),
+            "the sign is wrong: uniformity is negative, more so for vectors that are spread": -uniformity(u),
             "take the mean over pairs, not the sum": (-2 * pairs).exp().sum().log(),
         },
     )

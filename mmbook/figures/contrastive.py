@@ -95,10 +95,10 @@ def sphere(u: Any, v: Any, title: str = "") -> Drawing:
         axes = figure.add_subplot()
         for a, b in zip(u, v, strict=True):
             axes.plot([a @ across, b @ across], [a @ up, b @ up], color=REFERENCE, linewidth=0.4, alpha=0.6)
-        for points, colour, name in ((u, POLICY, "pictures"), (v, REWARD, "texts")):
-            x, y = points @ across, points @ up
-            axes.plot(x, y, "o", color=colour, markersize=3.5)
-            axes.text(x.mean(), 1.02, name, color=colour, ha="center", transform=axes.get_xaxis_transform())
+        sides = ((u, POLICY, "pictures", "right"), (v, REWARD, "texts", "left"))
+        for points, colour, name, side in sides:
+            axes.plot(points @ across, points @ up, "o", color=colour, markersize=3.5)
+            axes.text(side == "right", 1.02, name, color=colour, ha=side, transform=axes.transAxes)
         axes.set(xlabel="from texts to pictures", ylabel="across", xlim=(-1, 1), ylim=(-1, 1))
         axes.set_title(f"{title} (gap {gap:.2f})" if title else "", size=10.5, color=INK, pad=18)
     return figure

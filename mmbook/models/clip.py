@@ -90,8 +90,12 @@ def clip_vectors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Vectors (B, D) of pictures, uint8 (B, H, W, 3), and (K, D) of texts, and the model's own scores (B, K).
 
-    The processor takes pictures and texts; the tokenizer alone takes texts only.
+    The processor takes pictures and texts; the tokenizer alone takes texts only. Raises ValueError for other
+    pictures, and for one text that is no list.
     """
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or isinstance(texts, str):
+        got = f"{pictures.dtype} {pictures.shape} and {texts!r:.60}"
+        raise ValueError(f"pictures, texts: expected uint8 (B, H, W, 3) and a list of texts, got {got}")
     images = [Image.fromarray(picture) for picture in pictures]
     inputs = processor(text=list(texts), images=images, return_tensors="pt", padding=True, truncation=True)
     out = model(**inputs.to(model.device))

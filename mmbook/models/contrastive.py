@@ -47,6 +47,8 @@ class PictureTower(nn.Module):
         self.project, self.bf16 = nn.Linear(channels[-1], width), bf16
 
     def forward(self, pictures: Tensor) -> Tensor:
+        if pictures.dim() != 4 or pictures.shape[-1] != 3:
+            raise ValueError(f"pictures: expected shape (B, H, W, 3), got {tuple(pictures.shape)}")
         x = (pictures.float() / 127.5 - 1).permute(0, 3, 1, 2)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             h = self.layers(x)
@@ -86,6 +88,8 @@ class WordTower(nn.Module):
         return re.findall(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+", text.lower())
 
     def forward(self, texts: Sequence[str]) -> Tensor:
+        if isinstance(texts, str):
+            raise ValueError(f"texts: expected a list of texts, got one text, {texts!r}")
         rows = [[self.number[w] for w in self.split(text) if w in self.number] for text in texts]
         starts = torch.tensor([0, *map(len, rows)]).cumsum(0)[:-1]
         flat = torch.tensor([number for row in rows for number in row], dtype=torch.long)
@@ -113,7 +117,7 @@ class FrozenTextTower(nn.Module):
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> Tensor:
         """The encoder's vectors (B, F) of length 1, each text read once in the tower's life."""
-        new = sorted({text for text in texts if text not in self.kept}, key=len)
+        new = sorted({text for text in texts if text not in self.kept}, key=lambda text: (len(text), text))
         with one_thread():
             for some in (new[i : i + 64] for i in range(0, len(new), 64)):
                 ids = self.tokenizer(some, return_tensors="pt", padding=True, truncation=True)

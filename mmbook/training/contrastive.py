@@ -86,14 +86,14 @@ def fit_towers(
 ) -> list[float]:
     """Train on a batch a step, drawn with the step's own generator; returns the losses.
 
-    With as many texts as pictures the loss is CLIP's, else InfoNCE from pictures to texts. With `spare`
-    equal texts of a batch are not told apart; with `fixed` the temperature stays as it is.
+    Where picture i belongs to text i and no text is left over the loss is CLIP's, and with `spare` equal
+    texts are not told apart; else it is InfoNCE from pictures to texts. With `fixed` the temperature stays.
     """
 
     def loss_at(step: int) -> Tensor:
         batch = draw(generator(seed, f"contrastive {step}"))
         s = towers(batch.pictures, batch.texts)
-        if s.shape[0] != s.shape[1]:
+        if not torch.equal(batch.y, torch.arange(s.shape[1])):
             return info_nce(s, batch.y)
         number = {text: i for i, text in enumerate(batch.texts)}
         same = torch.tensor([number[text] for text in batch.texts])
@@ -136,10 +136,13 @@ class EmojiPairs:
     """The fetched emoji: 1,274 concepts to train on in three styles, 320 never shown, and one style held out.
 
     `old` and `new` are the concepts (numbers of `emoji`) that are trained on and that are not; `held` are the
-    pictures of all of them in the style held out. Raises FileNotFoundError when they were not fetched.
+    pictures of all of them in the style held out. Raises ValueError for an unknown style, FileNotFoundError
+    when they were not fetched.
     """
 
     def __init__(self, artwork: str, size: int = 32, folder: Path | None = None) -> None:
+        if artwork not in ARTWORK:
+            raise ValueError(f"artwork: expected one of {', '.join(ARTWORK)}, got {artwork!r}")
         self.emoji, pictures = read_emoji(folder), emoji_pictures(size, folder)
         order = generator(0, "emoji split").permutation(len(self.emoji))
         self.new, self.old = np.sort(order[:NEW]), np.sort(order[NEW:])

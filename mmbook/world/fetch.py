@@ -96,7 +96,7 @@ def download(package: Package, folder: Path) -> Path:
     for program in CLIENTS[package.client]:
         if not shutil.which(program):
             raise RuntimeError(f"{package.name}: comes through {program}, which is not installed here")
-    command = [shutil.which("npm") or "npm", "pack", "--silent", "--ignore-scripts", package.name]
+    command = [shutil.which("npm") or "npm", "pack", "--loglevel=error", "--ignore-scripts", package.name]
     if package.client == "apt-get":
         command = ["apt-get", "download", "--quiet", package.name]
     elif package.client == "pip":
@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> int:
             if not fetched(name).is_dir():
                 print(f"{name}: fetching {SOURCES[name].megabytes} MB", flush=True)
             print(f"{name}: {fetch(name)}  ({SOURCES[name].licence})")
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OSError) as error:  # OSError: no room, or no right to write there
             print(f"{name}: {error}", file=sys.stderr)
             failed = 1
     return failed

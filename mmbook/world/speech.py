@@ -52,10 +52,12 @@ def speak(
     """Let eSpeak NG say a text, float32 (T,) from -1 to 1 at 16 kHz; the same call gives the same samples.
 
     `voice` is one of `VOICES` or another variant of eSpeak's, `language` one of its codes ("es", "cmn"),
-    `speed` words a minute, `pitch` 0 to 99. Raises ValueError for a voice or language that is not there,
-    FileNotFoundError when eSpeak NG was not fetched.
+    `speed` 80 to 450 words a minute, `pitch` 0 to 99. Raises ValueError for other values and for a voice or
+    language that is not there, FileNotFoundError when eSpeak NG was not fetched.
     """
     folder = present("speech", folder)
+    if not (80 <= speed <= 450 and 0 <= pitch <= 99):
+        raise ValueError(f"speed, pitch: expected 80 to 450 and 0 to 99, got {speed} and {pitch}")
     if not (folder / "espeak-ng-data" / "voices" / "!v" / voice).is_file() or not voice:
         raise ValueError(f"voice: expected one of {', '.join(VOICES)} or another variant, got {voice!r}")
     parts: list[bytes] = []

@@ -109,7 +109,7 @@ def test_loss_and_information() -> None:
     known = information(JOINT, [0]).item() * math.log(2)  # nats
     best = torch.log(JOINT / JOINT.sum(1, keepdim=True) / JOINT.sum(0))
     bounds = [math.log(K) - expected_loss(best, K) for K in (2, 3, 5)]
-    assert bounds == sorted(bounds) and 0 < bounds[0] and bounds[-1] < known
+    assert bounds == sorted(bounds) and bounds[0] > 0 and bounds[-1] < known
     for seed in range(20):
         s = best + random(3, 3, seed=seed)
         assert math.log(3) - expected_loss(s, 3) < bounds[1]  # other scores say less
@@ -148,6 +148,14 @@ def test_wrong_arguments_are_named() -> None:
         info_nce(torch.zeros(3, 4), torch.tensor([0, 1, 4]))
     with pytest.raises(ValueError, match=r"s, y: expected"):
         recall_at(torch.zeros(3, 4), torch.tensor([0, 1]), 1)
+    with pytest.raises(ValueError, match=r"s, y: expected .* got \(0, 0\), \[\]"):
+        clip_loss(torch.zeros(0, 0))
+    with pytest.raises(ValueError, match="s: expected numbers, got NaN"):
+        recall_at(torch.full((2, 3), torch.nan), torch.tensor([0, 1]), 1)
+    with pytest.raises(ValueError, match="k: expected a number >= 1, got 0"):
+        recall_at(torch.zeros(3, 4), torch.tensor([0, 1, 2]), 0)
+    with pytest.raises(ValueError, match=r"u, v: expected .* got \(1, 2\) and \(1, 3\)"):
+        similarity(torch.ones(1, 2), torch.ones(1, 3))
     with pytest.raises(ValueError, match="tau: expected a number > 0, got 0"):
         similarity(torch.ones(1, 2), torch.ones(1, 2), 0)
     with pytest.raises(ValueError, match="u: expected at least two vectors"):

@@ -41,6 +41,11 @@ def overflowing(u, v, tau):
 
 LOSSES = {
     "lengths play a part": lambda u, v, tau: both(u @ v.T / tau),
+    "divided by one number": lambda u, v, tau: both((u / u.norm()) @ (v / v.norm()).T / tau),
+    "each column": lambda u, v, tau: both(normalize(u, dim=0) @ normalize(v, dim=0).T / tau),
+    "does the softmax itself": lambda u, v, tau: (
+        (way(scores(u, v, tau).softmax(1)) + way(scores(u, v, tau).T.softmax(1))) / 2
+    ),
     "from pictures to texts only": lambda u, v, tau: way(scores(u, v, tau)),
     "from texts to pictures only": lambda u, v, tau: way(scores(u, v, tau).T),
     "do not multiply": lambda u, v, tau: both(scores(u, v, 1) * tau),
@@ -68,6 +73,7 @@ def unit(x):
 
 CLASSES = {
     "long prompts count more": lambda u, v: unit(u) @ unit(v.mean(1)).T,
+    "along the prompts": lambda u, v: unit(u) @ unit(normalize(v).mean(1)).T,
     "prompts disagree": lambda u, v: unit(u) @ unit(v).mean(1).T,
     "best prompt": lambda u, v: (unit(v) @ unit(u).T).amax(1).T,
     "no cosines": lambda u, v: u @ unit(unit(v).mean(1)).T,
@@ -90,6 +96,7 @@ SPREADS = {
     "factor 2": lambda u: (-(torch.pdist(unit(u)) ** 2)).exp().mean().log(),
     "logarithm of the mean": lambda u: -2 * (torch.pdist(unit(u)) ** 2).mean(),
     "logarithm is missing": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean(),
+    "sign is wrong": lambda u: -(-2 * torch.pdist(unit(u)) ** 2).exp().mean().log(),
     "not the sum": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().sum().log(),
 }
 

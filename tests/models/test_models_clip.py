@@ -90,6 +90,12 @@ def test_another_kind_of_checkpoint_is_refused(tmp_path):
         load_clip(tmp_path / "nothing here")
 
 
+@pytest.mark.parametrize("wrong", [(pictures() / 255, TEXTS), (pictures(), TEXTS[0])])
+def test_wrong_pictures_and_texts_are_named(clip, wrong):
+    with pytest.raises(ValueError, match=r"expected uint8 \(B, H, W, 3\) and a list of texts, got \w+ \(3"):
+        clip_vectors(*clip, *wrong)
+
+
 def test_pictures_are_prepared_as_clip_wants_them(clip):
     _, processor = clip
     grey = np.full((1, 48, 48, 3), 128, np.uint8)

@@ -96,12 +96,12 @@ class Table(nn.Module):
         return self.v[: len(x)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("case", ["clip", "spare", "all texts"])
+@pytest.mark.parametrize("case", ["clip", "spare", "all texts", "another order"])
 def test_the_first_loss_is_the_equation(case: str) -> None:
     g = torch.Generator().manual_seed(0)
     u, v = torch.randn(4, 3, generator=g), torch.randn(6 if case == "all texts" else 4, 3, generator=g)
     texts, y = ["a", "b", "a", "c", "d", "e"][: len(v)], torch.tensor([0, 3, 2, 5])
-    y = y if case == "all texts" else torch.arange(4)
+    y = {"all texts": y, "another order": torch.tensor([1, 0, 3, 3])}.get(case, torch.arange(4))
     towers = build_towers(lambda: Table(u.clone()), lambda: Table(v.clone()), 0, tau=0.5)
     s = similarity(u, v, 0.5)
     m = torch.ones(4, 4)
@@ -110,6 +110,7 @@ def test_the_first_loss_is_the_equation(case: str) -> None:
         "clip": lambda: clip_loss(s),
         "spare": lambda: clip_loss(s, m),
         "all texts": lambda: info_nce(s, y),
+        "another order": lambda: info_nce(s, y),
     }
     losses = fit_towers(
         towers,
@@ -125,6 +126,8 @@ def test_the_first_loss_is_the_equation(case: str) -> None:
 
 @pytest.mark.skipif(not fetched("emoji").is_dir(), reason="the emoji were not fetched")
 def test_the_emoji_that_are_held_out_are_never_drawn() -> None:
+    with pytest.raises(ValueError, match=r"artwork: expected one of noto, .* got 'apple'"):
+        EmojiPairs("apple")
     pairs = EmojiPairs("twemoji")
     assert len(pairs.new) == NEW and len(pairs.old) == 1274 and not set(pairs.new) & set(pairs.old)
     assert pairs.pictures.shape == (3, 1594, 32, 32, 3) and pairs.held.shape == (1594, 32, 32, 3)

@@ -241,7 +241,12 @@ def test_npm_is_asked_for_the_pinned_version_and_runs_no_script(data, tmp_path, 
     fake_client("npm", f'echo "$@" > {tmp_path}/asked; cp {tmp_path}/a-1.tgz .')
     monkeypatch.setitem(SOURCES, "p", source(package(packed, "/icons.json", client="npm", name="@s/a@1")))
     assert (fetch("p") / "icons.json").read_text() == "{}"
-    assert (tmp_path / "asked").read_text().split() == ["pack", "--silent", "--ignore-scripts", "@s/a@1"]
+    assert (tmp_path / "asked").read_text().split() == [
+        "pack",
+        "--loglevel=error",
+        "--ignore-scripts",
+        "@s/a@1",
+    ]
 
 
 @needs_shell
@@ -296,6 +301,13 @@ def test_the_command_goes_on_after_a_failure_and_names_an_unknown_source(offer, 
     assert "p: fetching 0.1 MB" in out and "(MIT, its author)" in out
     assert main(["p"]) == 0
     assert "fetching" not in capsys.readouterr().out
+
+
+def test_a_cache_that_cannot_be_written_is_told_not_thrown(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MMBOOK_DATA", str(tmp_path / "file"))
+    assert main(["vader"]) == 1
+    assert re.search(r"vader: .*exists: .*file", capsys.readouterr().err)
 
 
 def test_a_group_stands_for_its_sources(data, monkeypatch, capsys):

@@ -62,6 +62,9 @@ def test_what_was_not_fetched_is_named(tmp_path):
 def test_an_unknown_voice_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"voice: expected one of m1, .* got 'nobody'"):
         speak("hello", "nobody", folder=tmp_path)
+    for wrong in ({"speed": 1000}, {"pitch": -1}):
+        with pytest.raises(ValueError, match="speed, pitch: expected 80 to 450 and 0 to 99, got"):
+            speak("hello", folder=tmp_path, **wrong)
 
 
 @needs_speech
