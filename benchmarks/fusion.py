@@ -144,6 +144,7 @@ SAYS: dict[str, tuple[float, str, str]] = {
         for how in ("plain", "dropout")
         for shown in ("face_voice", "voice_words", "all")
     },
+    "standardised": (0.03, "early fusion, end to end, synergistic", SHARE),
     "raw": (0.05, "early fusion without standardised encoders, new people", SHARE),
     "raw_train": (0.15, "the same, on the people it was trained on", SHARE),
     "real_reviews": (0.02, "film reviews, from their words: rank correlation with people", "correlation"),
@@ -151,6 +152,9 @@ SAYS: dict[str, tuple[float, str, str]] = {
         f"real_{what}": (0.02, f"emoji, from {what}: rank correlation with people", "correlation")
         for what in ("picture", "words", "late", "early")
     },
+    "real_count": (0.5, "emoji with at least twenty labels", "emoji"),
+    "real_lead_low": (0.02, "lead of words over early fusion on emoji, 2.5 % of resamplings", "correlation"),
+    "real_lead_high": (0.02, "the same, 97.5 %", "correlation"),
     "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
     "cpu_seconds": (120.0, "CPU seconds of the whole chapter's kernel", "seconds"),
 }

@@ -49,6 +49,14 @@ def check_rows(m: Tensor) -> None:
         )
 
 
+def check_present(m: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless m has that shape, (B, M), and at least one modality in each row."""
+    if m.shape != shape:
+        raise ValueError(f"m: expected shape {tuple(shape)}, rows by modalities, got {tuple(m.shape)}")
+    if empty := (m.sum(-1) == 0).nonzero().flatten().tolist():
+        raise ValueError(f"m: expected at least one modality in each row, got none in row(s) {empty[:5]}")
+
+
 def token_count(m: Tensor, N: Number | None) -> Number:
     """Return N, or the number of ones in `m` when N is None."""
     if N is None:

@@ -49,8 +49,13 @@ def ceiling(answer: Callable[..., Any]) -> None:
             ).amax(0).mean(),
             "add, do not average: the probabilities already say how often a cell occurs": flat.amax(0).mean(),
             "take the best label for each cell, not the best cell for each label": flat.amax(1).sum(),
+            "these modalities are one place too far to the left: dimension 0 of p is the label": (
+                p.sum([i for i in range(3) if i not in A]) if len(A) < 3 else p
+            ).amax(0).sum(),
             "one label for all cells: the answer may depend on what is seen": flat.sum(1).amax(),
         }  # fmt: skip
+        if len(A) == 3:
+            mistakes["nothing is hidden here, but sum over an empty list of dimensions adds up all"] = p.sum()
         _compare(answer(p.clone(), A), bayes_accuracy(p, A), mistakes)
 
 
@@ -95,6 +100,10 @@ def product(answer: Callable[..., Any]) -> None:
             h * there
         ).prod(1),
         "the 1 is missing: without it no modality speaks for itself": torch.where(there == 0, 1.0, h).prod(1),
+        "the 1 belongs into each factor, not beside their product": 1 + (h * there).prod(1),
+        "the 1 belongs into each factor, and what is missing is a factor of 1": (
+            1 + torch.where(there == 0, 1.0, h).prod(1)
+        ),
         "this is a sum, which is what we want to get away from: multiply": (1 + h * there).sum(1),
         "the missing are multiplied in too: the mask is not used": (1 + h).prod(1),
     }  # fmt: skip

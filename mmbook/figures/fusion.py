@@ -51,7 +51,7 @@ def ceilings(best: Mapping[str, Mapping[str, float]], additive: Mapping[str, flo
         for axes, (setting, row) in zip(panels, best.items(), strict=False):
             axes.barh(range(len(row)), [v - 0.5 for v in row.values()], 0.62, left=0.5, color=TRUTH)
             for i, v in enumerate(row.values()):
-                axes.text(v + 0.01, i, f"{v:.2f}", va="center", size=8.5)
+                axes.text(1.07, i, f"{v:.2f}", va="center", ha="right", size=8.5)
             axes.axvline(additive[setting], color=REWARD, linestyle="--", linewidth=1.4)
             axes.set_title(setting, size=10.5, weight="bold", loc="left")
             axes.set(yticks=range(len(row)), yticklabels=list(row), xlim=(0.5, 1.08), xticks=[0.5, 0.75, 1])

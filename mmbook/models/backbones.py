@@ -21,7 +21,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from transformers.utils import logging
 
 from mmbook.models.efficientnet import PUBLISHED, EfficientNetLite0, load_efficientnet
-from mmbook.models.encoders import Encoded, pool
+from mmbook.models.encoders import Encoded, Project, pool
 from mmbook.world.speech import RATE
 
 
@@ -81,6 +81,19 @@ class Pretrained(nn.Module):
         super().__init__()
         self.module, self.prepare = module, prepare
 
+    @property
+    def width(self) -> int:
+        """The numbers in a token."""
+        if isinstance(self.module, EfficientNetLite0):
+            return 1280
+        config = self.module.config
+        sizes = getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_dim", None)]
+        return sizes[-1] or config.hidden_size
+
+    def train(self, mode: bool = True) -> Pretrained:
+        """As ever, but a frozen network stays as it is: no dropout, no new means of batches."""
+        return super().train(mode and any(p.requires_grad for p in self.parameters()))
+
     def encode(self, things: Sequence[Any]) -> Encoded:
         """Texts, pictures, uint8 (H, W, 3), or waves, float32 at 16 kHz, each of any length, to tokens.
 
@@ -114,6 +127,26 @@ class Pretrained(nn.Module):
         """Write network and preparation, for `load_backbone` and for `transformers`."""
         self.module.save_pretrained(folder)
         self.prepare.save_pretrained(folder)
+
+
+class Projected(nn.Module):
+    """A backbone as an encoder of a `FusionModel`: its tokens, brought to the common width.
+
+    Takes pictures, uint8 (B, H, W, 3), or waves (B, samples); with `words`, ids (B, T) into them, 0 after the
+    end, which the backbone then reads as text in its own vocabulary.
+    """
+
+    def __init__(self, backbone: Pretrained, width: int, words: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.backbone, self.words = backbone, words
+        self.project = Project(backbone.width, width)
+
+    def forward(self, x: Tensor) -> Encoded:
+        things: list[Any] = list(x.cpu().numpy())
+        if self.words is not None:
+            things = [" ".join(self.words[i] for i in row if i) for row in x.tolist()]
+        one = self.backbone.encode(things)
+        return self.project(one.tokens, one.mask)
 
 
 def load_backbone(checkpoint: str | Path) -> Pretrained:

@@ -1,17 +1,15 @@
 """Encoders: a picture, a sound or a text becomes tokens of one width, and one vector that sums them up.
 
-Small ones to train from scratch on a CPU, and the `transformers` classes of ResNet-50, BERT and wav2vec 2.0
-behind the same interface.
+They are small, to train from scratch on a CPU; `Projected` in `backbones` puts pretrained networks behind the
+same call.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, BertConfig, ResNetConfig, Wav2Vec2Config
 
 from mmbook.equations._arguments import keep
 
@@ -94,51 +92,3 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Encoded:
         return self.project(self.gru(self.embed(ids))[0], ids != 0)
-
-
-_SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-BACKBONES: dict[str, tuple[type[Any], dict[str, Any]]] = {  # the configuration as published, and a tiny one
-    "resnet-50": (ResNetConfig, {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}),
-    "bert": (BertConfig, {**_SMALL, "vocab_size": 100}),
-    "wav2vec2": (
-        Wav2Vec2Config,
-        {**_SMALL, "conv_dim": (16, 16), "conv_stride": (5, 4), "conv_kernel": (10, 8),
-         "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2},
-    ),
-}  # fmt: skip
-
-
-class Backbone(nn.Module):
-    """A `transformers` model and a projection of what it says to `width` numbers a token.
-
-    Pictures, uint8 (B, H, W, 3), for ResNet; waveforms (B, samples) at 16 kHz for wav2vec 2.0; ids (B, T), 0
-    after the end, for BERT. With a `checkpoint` (a folder or a name on the hub) its weights are loaded;
-    otherwise they are random, in the published shape or in a tiny one. Raises ValueError for another kind.
-    """
-
-    def __init__(
-        self, kind: str, width: int = 512, checkpoint: str | Path | None = None, tiny: bool = False
-    ) -> None:
-        super().__init__()
-        if kind not in BACKBONES:
-            raise ValueError(f"kind: expected one of {', '.join(BACKBONES)}, got {kind!r}")
-        config, small = BACKBONES[kind]
-        shape = config(**(small if tiny else {}))
-        self.module: Any = (
-            AutoModel.from_pretrained(checkpoint) if checkpoint else AutoModel.from_config(shape)
-        )
-        sizes = getattr(self.module.config, "hidden_sizes", None)
-        self.project = Project(sizes[-1] if sizes else self.module.config.hidden_size, width)
-
-    def forward(self, x: Tensor) -> Encoded:
-        mask = None
-        if self.module.main_input_name == "pixel_values":
-            seen = self.module(pixels(x)).last_hidden_state.flatten(2).mT
-        elif self.module.main_input_name == "input_ids":
-            mask = x != 0
-            seen = self.module(x, attention_mask=mask.long()).last_hidden_state
-        else:
-            seen = self.module(
-                (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 1e-5)
-            ).last_hidden_state
-        return self.project(seen, mask)

@@ -1,7 +1,8 @@
 """Nine ways to join modalities, behind one call, and the model around them.
 
-Each takes what the encoders say of M modalities and which of them are there, (B, M), and returns logits
-(B, C). All end in one linear layer, so that what they can tell apart is the fusion's own doing.
+Each takes what the encoders say of M modalities and which of them are there, (B, M), at least one in each
+row, and returns logits (B, C). All end in one linear layer, so that what they can tell apart is the fusion's
+own doing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmbook.equations import attention, bilinear_fusion, gated_fusion, gated_residual, weighted_average
-from mmbook.equations._arguments import keep
+from mmbook.equations._arguments import check_present, keep
 from mmbook.models.encoders import Encoded, PictureEncoder, SoundEncoder, TextEncoder, pool
 from mmbook.world.sentiment import LABELS, MODALITIES, WORDS
 from mmbook.world.voice import BANDS
@@ -31,6 +32,7 @@ class Fusion(nn.Module):
         raise NotImplementedError
 
     def forward(self, seen: Sequence[Encoded], present: Tensor) -> Tensor:
+        check_present(present, (len(seen[0].pooled), len(seen)))
         return self.head(self.fuse(seen, present))
 
     def loss(self, seen: Sequence[Encoded], present: Tensor, label: Tensor) -> Tensor:
@@ -60,6 +62,7 @@ class Late(Fusion):
         return weighted_average(self.each(seen), present.new_zeros(len(seen)), present)
 
     def loss(self, seen: Sequence[Encoded], present: Tensor, label: Tensor) -> Tensor:
+        check_present(present, (len(seen[0].pooled), len(seen)))
         picked = self.each(seen).gather(-1, label[:, None, None].expand(-1, len(seen), 1))[..., 0]
         return -keep(picked, present).sum() / present.sum()
 
@@ -217,7 +220,9 @@ ADDITIVE = ("late average", "weighted average", "one query")  # their sign is th
 class FusionModel(nn.Module):
     """Encoders, one for each modality by name, and a fusion of what they say.
 
-    Takes inputs by name and `present` (B, M), 1 where a modality is there (by default all are).
+    Takes inputs by name and `present` (B, M), 1 where a modality is there (by default all are). What is not
+    there may be NaN once the model is trained; while it trains, fill it with something finite, since the
+    encoders standardise over the batch.
     """
 
     def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion) -> None:
@@ -225,7 +230,12 @@ class FusionModel(nn.Module):
         self.encoders, self.fusion = nn.ModuleDict(encoders), fusion
 
     def encode(self, inputs: Mapping[str, Tensor]) -> list[Encoded]:
-        """What each encoder says, in the order of the encoders."""
+        """What each encoder says, in the order of the encoders. Raises ValueError when one has no input."""
+        if lacking := [name for name in self.encoders if name not in inputs]:
+            raise ValueError(
+                f"inputs: expected {', '.join(self.encoders)}, got no {', '.join(lacking)}; "
+                "a modality that is missing in some rows needs a stand-in there, and 0 in `present`"
+            )
         return [encoder(inputs[name]) for name, encoder in self.encoders.items()]
 
     def forward(self, inputs: Mapping[str, Tensor], present: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmbook.equations._arguments import check_range
 from mmbook.models.encoders import Encoded
 from mmbook.models.fusion import FusionModel
 from mmbook.models.threads import one_thread
@@ -26,6 +27,7 @@ def tensors(data: Utterances) -> dict[str, Tensor]:
 
 def drop_modalities(n: int, drop: float, rng: np.random.Generator, count: int = 3) -> Tensor:
     """A mask (n, count): each modality is missing with probability `drop`, but never all of them."""
+    check_range("drop", drop, 0, 1, open_low=False)
     there = rng.random((n, count)) >= drop
     empty = ~there.any(1)
     there[empty, rng.integers(count, size=empty.sum())] = True
@@ -35,10 +37,10 @@ def drop_modalities(n: int, drop: float, rng: np.random.Generator, count: int = 
 @torch.no_grad()
 def see(model: FusionModel, data: Utterances) -> list[Encoded]:
     """What the model's encoders say of all the data, for `fit` and `answers` to start from."""
-    inputs, parts = tensors(data), []
+    inputs, parts, device = tensors(data), [], next(model.parameters()).device
     with one_thread():
         for rows in torch.arange(len(data)).split(500):
-            parts.append(model.eval().encode({name: x[rows] for name, x in inputs.items()}))
+            parts.append(model.eval().encode({name: x[rows].to(device) for name, x in inputs.items()}))
     return [Encoded(*map(torch.cat, zip(*one, strict=True))) for one in zip(*parts, strict=True)]
 
 
@@ -55,14 +57,15 @@ def fit(
 
     With `seen`, what encoders say of the data, only the fusion learns; without it, all of the model does.
     """
-    inputs, label = tensors(data), torch.from_numpy(data.label)
+    device = next(model.parameters()).device
+    inputs, label = tensors(data), torch.from_numpy(data.label).to(device)
 
     def loss_at(step: int) -> Tensor:
         rng = generator(seed, f"fit {step}")
         rows = torch.from_numpy(rng.integers(len(data), size=batch))
-        there = drop_modalities(batch, drop, rng)
+        there = drop_modalities(batch, drop, rng).to(device)
         if seen is None:
-            return model.loss({name: x[rows] for name, x in inputs.items()}, label[rows], there)
+            return model.loss({name: x[rows].to(device) for name, x in inputs.items()}, label[rows], there)
         return model.fusion.loss([Encoded(*(x[rows] for x in one)) for one in seen], there, label[rows])
 
     model.train()
@@ -78,15 +81,20 @@ def answers(
     shown: Collection[str] = MODALITIES,
     seen: Sequence[Encoded] | None = None,
 ) -> np.ndarray:
-    """The label (N,) that the model finds likeliest when only some modalities are shown."""
-    there = torch.tensor([[float(name in shown) for name in MODALITIES]])
+    """The label (N,) that the model finds likeliest when only some modalities are shown.
+
+    Raises ValueError for none, or for a name that is no modality.
+    """
+    if not shown or not set(shown) <= set(MODALITIES):
+        raise ValueError(f"shown: expected some of {', '.join(MODALITIES)}, got {shown!r}")
     seen = see(model, data) if seen is None else seen
+    there = seen[0].pooled.new_tensor([[float(name in shown) for name in MODALITIES]])
     with one_thread():
         parts = [
             model.fusion([Encoded(*(x[rows] for x in one)) for one in seen], there.expand(len(rows), -1))
             for rows in torch.arange(len(data)).split(500)
         ]
-    return torch.cat(parts).argmax(-1).numpy()
+    return torch.cat(parts).argmax(-1).cpu().numpy()
 
 
 def accuracy(

@@ -50,7 +50,7 @@ def joint_table(dials: Dials) -> np.ndarray:
 
     Raises ValueError for dials that are negative or do not add up to 1.
     """
-    if min(dials) < 0 or abs(sum(dials) - 1) > 1e-9:
+    if len(dials) != 3 or min(dials) < 0 or not abs(sum(dials) - 1) <= 1e-9:  # a sum that is NaN too
         raise ValueError(f"dials: expected three shares that add up to 1, got {tuple(dials)}")
     y, face, voice, words = np.indices((2, 2, 2, 2))
 

@@ -151,7 +151,7 @@ def test_averages_gates_and_products_equal_slow_loops() -> None:
             assert bilinear_fusion(H, M)[b, d].item() == pytest.approx(
                 math.prod(1 + H[b, i, d].item() for i in there)
             )
-    assert torch.allclose(weighted_average(H, torch.zeros(3), M[:1]), H.mean(1))
+    assert torch.allclose(weighted_average(H, torch.zeros(3), torch.ones(5, 3)), H.mean(1))
 
 
 def test_a_product_of_three_holds_every_interaction() -> None:
@@ -198,8 +198,21 @@ def test_bad_input_is_named() -> None:
         bayes_accuracy(p, [0, 3])
     with pytest.raises(ValueError, match="add up to 1, got a sum of 2"):
         information(2 * p, [0])
+    for wrong in (2 * p, torch.nan * p, -p):
+        with pytest.raises(ValueError, match="p: expected probabilities"):
+            additive_accuracy(wrong)
     with pytest.raises(ValueError, match=r"p: expected shape .* got \(2, 3\)"):
         additive_accuracy(torch.ones(2, 3) / 6)
-    for fuse in (lambda m: weighted_average(H, torch.zeros(3), m), lambda m: gated_fusion(H, H, m)):
+    for fuse in (
+        lambda m: weighted_average(H, torch.zeros(3), m),
+        lambda m: gated_fusion(H, H, m),
+        lambda m: bilinear_fusion(H, m),
+    ):
+        with pytest.raises(ValueError, match=r"m: expected shape \(5, 3\), .* got \(5, 2\)"):
+            fuse(M[:, :2])
         with pytest.raises(ValueError, match=r"m: expected at least one modality .* row\(s\) \[2\]"):
             fuse(M * torch.tensor([1, 1, 0, 1, 1])[:, None])
+    with pytest.raises(ValueError, match=r"a: expected a number for each of 3 modalities, got \(2,\)"):
+        weighted_average(H, torch.zeros(2), M)
+    with pytest.raises(ValueError, match=r"g: expected shape \(5, 3, 4\) like h"):
+        gated_fusion(H, H[..., :2], M)

@@ -32,6 +32,14 @@ CEILINGS = {
     "how often a cell occurs": lambda p, A: kept(p, A).amax(0).mean(),
     "use joint probabilities": lambda p, A: (kept(p, A) / kept(p, A).sum(0)).amax(0).mean(),
     "not the best cell for each label": lambda p, A: kept(p, A).amax(1).sum(),
+    "one place too far to the left": lambda p, A: (
+        p.sum([i for i in range(3) if i not in A]).amax(0).sum() if len(A) < 3 else p.amax(0).sum()
+    ),
+    "an empty list of dimensions": lambda p, A: (
+        p.sum([1 + i for i in range(3) if i not in A]).reshape(3, -1).amax(0).sum()
+        if A
+        else kept(p, A).amax()
+    ),
     "one label for all cells": lambda p, A: p.flatten(1).sum(1).amax(),
     "expected shape": lambda p, A: kept(p, A).amax(0),
     "where .* is right": lambda p, A: kept(p, A).amax(0).sum() + 0.1,
@@ -72,6 +80,8 @@ PRODUCTS = {
     "its factor should be 1": lambda h, m: ((1 + h) * m[..., None]).prod(1),
     "is 0 as soon as one modality is": lambda h, m: (h * m[..., None]).prod(1),
     "no modality speaks for itself": lambda h, m: h.masked_fill(m[..., None] == 0, 1.0).prod(1),
+    "not beside their product": lambda h, m: 1 + (h * m[..., None]).prod(1),
+    "and what is missing is a factor of 1": lambda h, m: 1 + h.masked_fill(m[..., None] == 0, 1.0).prod(1),
     "this is a sum": lambda h, m: (1 + h * m[..., None]).sum(1),
     "mask is not used": lambda h, m: (1 + h).prod(1),
     "NaN times 0 is NaN": lambda h, m: (1 + h * m[..., None]).prod(1),

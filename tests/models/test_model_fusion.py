@@ -9,16 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbook.models.encoders import (
-    BACKBONES,
-    Backbone,
-    Encoded,
-    PictureEncoder,
-    SoundEncoder,
-    TextEncoder,
-    pool,
-)
-from mmbook.models.fusion import ADDITIVE, FUSIONS, Flamingo, FusionModel, build_sentiment
+from mmbook.models.encoders import Encoded, PictureEncoder, SoundEncoder, TextEncoder, pool
+from mmbook.models.fusion import ADDITIVE, FUSIONS, Flamingo, build_sentiment
 from mmbook.training.sentiment import RECIPE, Schedule, accuracy, answers, drop_modalities, fit, see, tensors
 from mmbook.world.sentiment import MODALITIES, SETTINGS, joint_table, sample_utterances
 
@@ -146,59 +138,35 @@ def test_small_encoders_take_other_sizes() -> None:
     assert TextEncoder(8, 20)(torch.ones(2, 3, dtype=torch.long)).tokens.shape == (2, 3, 8)
 
 
-INPUTS = {
-    "resnet-50": lambda g: torch.randint(256, (4, 32, 32, 3), generator=g, dtype=torch.uint8),
-    "bert": lambda g: torch.randint(1, 100, (4, 6), generator=g).tril(2),
-    "wav2vec2": lambda g: torch.randn(4, 800, generator=g),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", BACKBONES)
-def test_a_backbone_of_the_gpu_preset_learns_is_saved_and_comes_back(kind, tmp_path) -> None:
-    g = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder, x = Backbone(kind, 8, tiny=True), INPUTS[kind](g)
-        before = {name: p.clone() for name, p in encoder.named_parameters()}
-        seen = encoder(x)
-        assert seen.tokens.shape[0] == 4 and seen.tokens.shape[2] == 8 and seen.pooled.shape == (4, 8)
-        (seen.pooled * torch.randn(4, 8, generator=g)).sum().backward()
-        torch.optim.SGD(encoder.parameters(), 0.1).step()
-    moved = [name for name, p in encoder.named_parameters() if not torch.equal(p, before[name])]
-    assert any(name.startswith("module") for name in moved) and any(n.startswith("project") for n in moved)
-    encoder.module.save_pretrained(tmp_path)
-    again = Backbone(kind, 8, checkpoint=tmp_path)
-    again.project.load_state_dict(encoder.project.state_dict())
-    one, other = encoder.eval()(x), again.eval()(x)
-    assert torch.equal(one.pooled, other.pooled) and torch.equal(one.tokens, other.tokens)
-
-
-def test_full_shapes_are_those_of_the_papers() -> None:
-    """On the meta device: no memory, but the true number of parameters."""
-    millions = {}
-    for kind in BACKBONES:
-        with torch.device("meta"):
-            millions[kind] = sum(p.numel() for p in Backbone(kind).module.parameters()) / 1e6
-    assert millions == pytest.approx({"resnet-50": 23.5, "bert": 109.5, "wav2vec2": 94.4}, abs=0.1)
-
-
-def test_the_gpu_preset_is_the_same_model_with_larger_parts() -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        parts = {"face": Backbone("resnet-50", 8, tiny=True), "voice": SoundEncoder(8, 20),
-                 "words": Backbone("bert", 8, tiny=True)}  # fmt: skip
-        model = FusionModel(parts, FUSIONS["bilinear"](8))
-        u = sample_utterances(8, SETTINGS["mixed"], 0)
-        loss = model.loss(tensors(u), torch.from_numpy(u.label))
-        loss.backward()
-    assert all(any(p.grad is not None for p in part.parameters()) for part in parts.values())
-
-
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match=r"fusion: expected one of late average, .* got 'sum'"):
         build_sentiment("sum", 0)
-    with pytest.raises(ValueError, match="kind: expected one of resnet-50, bert, wav2vec2, got 'vgg'"):
-        Backbone("vgg")
+    model, u = build_sentiment("early", 0).eval(), sample_utterances(4, SETTINGS["mixed"], 0)
+    with pytest.raises(ValueError, match="inputs: expected face, voice, words, got no voice"):
+        model({name: x for name, x in tensors(u).items() if name != "voice"})
+    for shown in ((), ("smell",), "voice"):
+        with pytest.raises(ValueError, match="shown: expected some of face, voice, words, got"):
+            accuracy(model, u, shown)
+    with pytest.raises(ValueError, match="drop: expected a number"):
+        drop_modalities(4, 1.5, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mask_of_another_shape_or_without_any_modality_is_refused(name: str) -> None:
+    fusion, seen, label = built(name), some(), torch.arange(6) % 2
+    for call in (fusion, lambda seen, m: fusion.loss(seen, m, label)):
+        with pytest.raises(ValueError, match=r"m: expected shape \(6, 3\), .* got \(6, 2\)"):
+            call(seen, ALL[:, :2])
+        with pytest.raises(ValueError, match=r"m: expected at least one modality .* row\(s\) \[2\]"):
+            call(seen, ALL * (torch.arange(6) != 2)[:, None])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_microphone_changes_no_answer_of_a_trained_model(name: str) -> None:
+    u, model = sample_utterances(6, SETTINGS["mixed"], 0), build_sentiment(name, 0).eval()
+    there = torch.tensor([[1.0, 0.0, 1.0]]).expand(6, -1)
+    broken = tensors(u) | {"voice": torch.full((6, 16, 20), torch.nan)}
+    assert torch.equal(model(broken, there), model(tensors(u), there))
 
 
 def test_dropped_modalities_leave_at_least_one() -> None:

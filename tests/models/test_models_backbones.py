@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel
 
-from mmbook.models.backbones import KINDS, load_backbone, tiny_backbone
+from mmbook.models.backbones import KINDS, Projected, load_backbone, tiny_backbone
+from mmbook.models.encoders import SoundEncoder
+from mmbook.models.fusion import FUSIONS, FusionModel
+from mmbook.training.loop import Schedule
+from mmbook.training.sentiment import fit, tensors
 from mmbook.world.fetch import fetched
+from mmbook.world.sentiment import SETTINGS, WORDS, sample_utterances
+from mmbook.world.voice import BANDS
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.integers(256, size=(3, 40, 40, 3), dtype=np.uint8))
@@ -58,6 +65,55 @@ def test_the_same_seed_gives_the_same_weights_and_unknown_kinds_are_refused(tmp_
         load_backbone(tmp_path)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_projection_brings_each_kind_to_the_common_width(kind: str) -> None:
+    x = torch.from_numpy(np.stack([w[:5000] for w in WAVES] if kind in THINGS else PICTURES))
+    x = torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]) if kind == "bert" else x
+    words = ("", "a", "cat", "no", "red", "big", "bus") if kind == "bert" else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        one = Projected(tiny_backbone(kind, 0).eval(), 8, words)(x)
+    assert one.tokens.shape == (*one.mask.shape, 8) and one.pooled.shape == (3, 8)
+    if kind == "bert":
+        assert one.mask.sum(1).tolist() == [5, 2, 11]  # the letters of "a cat", "no" and "red big bus"
+
+
+def test_full_shapes_are_those_of_the_papers() -> None:
+    """On the meta device: no memory, but the true number of parameters."""
+    millions = {"resnet": 23.5, "bert": 109.5, "vit": 86.4, "wav2vec2": 94.4}
+    for kind, right in millions.items():
+        with torch.device("meta"):
+            module = AutoModel.from_config(KINDS[kind][1]())
+        assert module.num_parameters() / 1e6 == pytest.approx(right, abs=0.1)
+
+
+def test_the_gpu_preset_is_the_same_model_with_larger_parts(tmp_path) -> None:
+    """A random ResNet, a frozen BERT and a GRU under one fusion: what may learn does, and the rest stays."""
+    tiny_backbone("bert", 0).save(tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        parts = {
+            "face": Projected(tiny_backbone("resnet", 0), 8),
+            "voice": SoundEncoder(8, BANDS),
+            "words": Projected(load_backbone(tmp_path), 8, WORDS),
+        }
+        model = FusionModel(parts, FUSIONS["bilinear"](8))
+    u, before = (
+        sample_utterances(8, SETTINGS["mixed"], 0),
+        {k: v.clone() for k, v in model.state_dict().items()},
+    )
+    fit(model.train(), u, 0, Schedule(steps=2, lr=1e-2), batch=8)
+    moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert {k for k in moved if k.startswith("encoders.words.backbone")} == set()
+    for part in ("encoders.face.backbone", "encoders.words.project", "encoders.voice", "fusion"):
+        assert any(k.startswith(part) for k in moved)
+    model.train()
+    assert not model.encoders["words"].backbone.module.training and model.encoders["face"].backbone.training
+    model.eval()
+    spoken = model.encode(tensors(u))[2]
+    assert spoken.mask[0].sum() == len(u.sentence(0))
+
+
 @pytest.mark.skipif(not fetched("minilm").is_dir(), reason="minilm is not fetched")
 def test_the_fetched_text_encoder_knows_what_is_near() -> None:
     v = load_backbone(fetched("minilm")).encode(["a cat sleeps", "a kitten naps", "shares fell"]).pooled
@@ -70,5 +126,5 @@ def test_the_fetched_picture_encoder_is_itself() -> None:
 
     x = RNG.integers(256, size=(2, 64, 64, 3), dtype=np.uint8)
     seen = load_backbone(fetched("efficientnet")).encode(list(x))
-    assert seen.tokens.shape == (2, 4, 1280)
+    assert seen.tokens.shape == (2, 4, load_backbone(fetched("efficientnet")).width)
     assert torch.allclose(seen.pooled, picture_features(load_efficientnet(), x), atol=1e-5)

@@ -38,7 +38,7 @@ def test_the_table_by_brute_force() -> None:
 
 
 def test_dials_that_are_no_shares_are_refused() -> None:
-    for dials in (Dials(0.5, 0.6), Dials(1.5, -0.5), Dials()):
+    for dials in (Dials(0.5, 0.6), Dials(1.5, -0.5), Dials(), Dials(float("nan"), 1.0), (0.5, 0.5)):
         with pytest.raises(ValueError, match="dials: expected three shares that add up to 1"):
             joint_table(dials)
 
