@@ -36,6 +36,7 @@ from mmbook.world import ARTWORK, HELD_OUT_ARTWORK, KINDS
 from mmbook.world.emoji import emoji_pictures
 from mmbook.world.fetch import fetched
 from mmbook.world.scenes import generator
+from mmbook.world.stickers import NAMES_ZH
 from mmbook.world.tuxpaint import read_stamps, stamp_pictures
 
 SEEDS, WIDTH, SHOWN = (0, 1, 2), 256, 12
@@ -98,7 +99,36 @@ def stickers_part() -> None:
             spread = max(found[artwork]) - min(found[artwork])
             values[f"{key}_spread"] = number(spread, 0.15, f"{name}: largest less least of 3 seeds")
         print(name, found["noto"], found[HELD_OUT_ARTWORK], flush=True)
+    for length in ("short", "long"):
+        both = np.array([bilingual(length, seed) for seed in SEEDS]).T
+        for key, shares in zip(("translated", "named"), both, strict=True):
+            says = f"{length} word vectors at the start: {key}, mean of 3 seeds"
+            values[f"{length}_{key}"] = number(np.mean(shares), 0.08, says)
+            print(length, key, shares, flush=True)
     write("contrastive-stickers", values)
+
+
+def bilingual(length: str, seed: int) -> tuple[float, float]:
+    """Shares of names that find their translation, and of pictures that find their English name."""
+    zh = [NAMES_ZH[kind] for kind in KINDS]
+
+    def text() -> WordTower:
+        tower = WordTower([*KINDS, *zh], 64)
+        if length == "long":
+            tower.words.reset_parameters()  # PyTorch's own start
+        return tower
+
+    def draw(rng: np.random.Generator) -> Batch:
+        pictures, kind = one_sticker(64, rng)
+        in_chinese = rng.random(64) < 0.5
+        return partners(pictures, [zh[k] if z else KINDS[k] for k, z in zip(kind, in_chinese, strict=True)])
+
+    towers = build_towers(lambda: PictureTower(64, (16, 32, 64)), text, seed)
+    fit_towers(towers, draw, seed, Schedule(150, 4e-3, warmup=20))
+    pictures, kind = one_sticker(640, 9, "noto")
+    u, v, w = picture_vectors(towers, pictures), text_vectors(towers, KINDS), text_vectors(towers, zh)
+    translated = recall_at(similarity(v, w), torch.arange(len(zh)), 1).item()
+    return translated, recall_at(similarity(u, v), torch.from_numpy(kind), 1).item()
 
 
 def views(towers: TwoTowers, pictures: np.ndarray) -> Tensor:
@@ -108,11 +138,11 @@ def views(towers: TwoTowers, pictures: np.ndarray) -> Tensor:
     return torch.stack([torch.nn.functional.normalize(u, dim=-1) for u in seen]).mean(0)
 
 
-def judge(towers: TwoTowers, pairs: EmojiPairs, u: Tensor) -> dict[str, dict[str, float]]:
-    """Names of emoji by their vectors u: of concepts that were trained on, and of new ones."""
+def judge(towers: TwoTowers, pairs: EmojiPairs, u: Tensor, texts: list[str]) -> dict[str, dict[str, float]]:
+    """Texts of emoji by their vectors u: of concepts that were trained on, and of new ones."""
     out = {}
     for name, rows in (("old", pairs.old), ("new", pairs.new)):
-        v = text_vectors(towers, [pairs.texts[i] for i in rows])
+        v = text_vectors(towers, [texts[i] for i in rows])
         out[name] = ranks(similarity(u[rows], v), torch.arange(len(rows)))
     return out
 
@@ -183,8 +213,13 @@ def emoji_part(artwork: str) -> None:
     print(artwork, f"{seconds:.0f} s, loss {np.mean(losses[-50:]):.3f}", flush=True)
     for name, value in (("text_seconds", reading), ("seconds", seconds)):
         values[name] = number(value, 100, f"{artwork} held out: {name}", unit="CPU seconds")
-    for how, u in (("", picture_vectors(towers, pairs.held)), ("views_", views(towers, pairs.held))):
-        for which, found in judge(towers, pairs, u).items():
+    u = picture_vectors(towers, pairs.held)
+    for how, x, texts in (
+        ("", u, pairs.texts),
+        ("views_", views(towers, pairs.held), pairs.texts),
+        ("bare_", u, pairs.names),
+    ):
+        for which, found in judge(towers, pairs, x, texts).items():
             note(values, how + which, f"names of {artwork}, {how}{which} concepts", found)
     for which, found in chinese(towers, pairs).items():
         note(values, f"zh_{which}", f"Chinese names of {artwork}, {which} concepts", found)
@@ -234,7 +269,7 @@ def photos_part() -> None:
         values[f"{artwork}_seconds"] = number(
             seconds, 60, f"the head, {artwork} held out", unit="CPU seconds"
         )
-        for which, found in judge(towers, pairs, picture_vectors(towers, seen[held])).items():
+        for which, found in judge(towers, pairs, picture_vectors(towers, seen[held]), pairs.texts).items():
             note(values, f"{artwork}_{which}", f"names of {artwork}, {which} concepts", found)
     everything = partial(emoji, [0, 1, 2, 3], np.arange(len(pairs.names)))
     for name, draw in (("emoji", everything), ("stamps", stamp), ("both", both)):
@@ -278,6 +313,8 @@ SAYS = {
         for w in ("seen", "new")
         for k in RECALLS
     },
+    "captions": (0, "different captions among 500", "captions"),
+    "twins": (0, "of 500 captions, those with the same words as another", "captions"),
     "translated": (0.15, "English names whose Chinese is nearest", "share"),
     **{
         f"{k}_{t}": (0.2, f"{k} {t}", "")
