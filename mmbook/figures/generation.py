@@ -28,7 +28,7 @@ def gallery(rows: Mapping[str, np.ndarray], captions: Sequence[str] | None = Non
     n = next(iter(counts.values()))
     side = min(86.4, (WIDTH * 72 - MARGIN) / n - GAP)
     texts = [fill(text, max(8, int(side / 4.6))) for text in captions or ()]
-    head = LINE * max((text.count("\n") + 1 for text in texts), default=0)
+    head = LINE * max((text.count("\n") + 1.4 for text in texts), default=0)
     height = head + len(rows) * (side + GAP) + 2
     said = f"Pictures in rows: {', '.join(rows)}" + (
         f"; asked for: {' | '.join(captions)}" if captions else ""
