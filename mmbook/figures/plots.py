@@ -20,7 +20,7 @@ def styles(before: Mapping[str, float], after: Mapping[str, float]) -> Drawing:
     rows = {"before": dict(before), "after": dict(after)}
     for row in rows.values():
         row["(none)"] = max(0.0, 1 - sum(row.values()))
-    names = sorted({*before, *after}, key=lambda s: -max(before.get(s, 0), after.get(s, 0)))
+    names = sorted({**before, **after}, key=lambda s: -max(before.get(s, 0), after.get(s, 0)))
     if any(row["(none)"] > 0.005 for row in rows.values()):
         names.append("(none)")
     alt = ", ".join(f"{s} {before.get(s, 0):.0%} before and {after.get(s, 0):.0%} after" for s in names)

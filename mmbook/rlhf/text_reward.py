@@ -41,7 +41,7 @@ class Words(nn.Module):
 
     def __init__(self, texts: Sequence[str], config: TextRewardConfig) -> None:
         super().__init__()
-        counts = Counter(word for text in texts for word in set(self.split(text)))
+        counts = Counter(word for text in texts for word in dict.fromkeys(self.split(text)))
         self.number = {word: i for i, word in enumerate(w for w, n in counts.items() if n > 1)}
         zeros, end = torch.zeros(len(self.number) + 1, 1), len(self.number)
         self.value = nn.EmbeddingBag.from_pretrained(zeros, freeze=False, mode="sum", padding_idx=end)
