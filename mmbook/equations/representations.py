@@ -27,10 +27,12 @@ def neighbour_accuracy(x: Tensor, y: Tensor) -> Tensor:
 def skip_gram_loss(u: Tensor, v: Tensor, n: Tensor) -> Tensor:
     """Mean loss of words u (B, D) that should fit their neighbours v (B, D) and not the words n (B, K, D).
 
-    Implements {eq}`eq:skip-gram`. Returns a scalar. Raises ValueError when u and v differ in shape.
-    Source: Mikolov et al. 2013.
+    Implements {eq}`eq:skip-gram`. Returns a scalar. Raises ValueError when the shapes do not
+    go together. Source: Mikolov et al. 2013.
     """
     check_shapes(u=u, v=v)
+    if n.ndim != 3 or n.shape[::2] != u.shape:
+        raise ValueError(f"n: expected (B, K, D) with B, D of u {tuple(u.shape)}, got {tuple(n.shape)}")
     u, v, n = widen(u), widen(v), widen(n)
     against = logsigmoid(-(n @ u[..., None])[..., 0]).sum(-1)
     return -(logsigmoid((u * v).sum(-1)) + against).mean()
@@ -43,7 +45,7 @@ def patch_embedding(x: Tensor, W: Tensor, b: Tensor, P: int) -> Tensor:
     Source: Dosovitskiy et al. 2021.
     """
     B, high, wide, C = x.shape
-    if high % P or wide % P:
+    if P < 1 or high % P or wide % P:
         raise ValueError(f"P: expected a divisor of {high} and {wide}, got {P}")
     squares = widen(x).reshape(B, high // P, P, wide // P, P, C).transpose(2, 3)
     return squares.reshape(B, -1, P * P * C) @ W.T + b

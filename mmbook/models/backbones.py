@@ -97,8 +97,11 @@ class Pretrained(nn.Module):
     def encode(self, things: Sequence[Any]) -> Encoded:
         """Texts, pictures, uint8 (H, W, 3), or waves, float32 at 16 kHz, each of any length, to tokens.
 
-        The tokens have the network's own width. With padding, the mask says which of them are there.
+        The tokens have the network's own width. With padding, the mask says which of them are there. What
+        is too long for the network is cut off. Raises ValueError for no things.
         """
+        if not len(things):
+            raise ValueError("things: expected at least one text, picture or wave, got none")
         if isinstance(self.module, EfficientNetLite0):
             grid = self.module.grid(torch.stack([torch.as_tensor(picture) for picture in things]))
             return pool(grid.flatten(2).mT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,12 +29,15 @@ class Tasks(nn.Module):
     """The sentiment classifier with a head on each encoder: a loss for the whole, one for each modality.
 
     `weights` of these four are fixed, or None for weights that are learned with the rest, from uncertainty.
+    Raises ValueError for another number of weights.
     """
 
     def __init__(
         self, fusion: str, seed: int, weights: Sequence[float] | None = (1, 0, 0, 0), width: int = 32
     ) -> None:
         super().__init__()
+        if weights is not None and len(weights) != 1 + len(MODALITIES):
+            raise ValueError(f"weights: expected {1 + len(MODALITIES)}, the whole and each, got {weights}")
         self.model = build_sentiment(fusion, seed, width)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -107,16 +111,19 @@ def train_until(
 ) -> list[float]:
     """Train, ask `watch` every `every` steps, and stop when `patience` answers in a row are no new best.
 
-    The module keeps the weights of its best answer, the highest. Returns the answers.
+    The module keeps the weights of its best answer, the highest. Returns the answers. Raises ValueError for
+    an answer that is not a number.
     """
     answers: list[float] = []
     best: dict[str, Tensor] = {}
     with TemporaryDirectory() as folder:
-        for stop in range(every, schedule.steps + 1, every):
+        for stop in (*range(every, schedule.steps, every), schedule.steps):
             module.train()
             train(module, loss_at, schedule, folder=Path(folder), every=every, progress=False, stop_at=stop)
             module.eval()
             answers.append(watch())
+            if math.isnan(answers[-1]):
+                raise ValueError(f"watch: expected a number, got nan after {stop} steps")
             if answers[-1] > max(answers[:-1], default=-torch.inf):
                 best = copy.deepcopy(module.state_dict())
             if len(answers) - answers.index(max(answers)) > patience:

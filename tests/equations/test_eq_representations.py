@@ -53,6 +53,9 @@ def test_skip_gram_equals_a_sum_of_logarithms() -> None:
     assert skip_gram_loss(u, v, n).item() == pytest.approx(total / 4)
     with pytest.raises(ValueError, match="v: expected shape"):
         skip_gram_loss(u, v[:2], n)
+    for wrong in (n[0], n[:1], n[..., :2]):
+        with pytest.raises(ValueError, match=r"n: expected \(B, K, D\) with B, D of u \(4, 3\)"):
+            skip_gram_loss(u, v, wrong)
 
 
 def test_patches_of_a_picture() -> None:
@@ -66,6 +69,8 @@ def test_patches_of_a_picture() -> None:
     assert torch.allclose(got[1], torch.stack(slow))
     with pytest.raises(ValueError, match="divisor of 6 and 9, got 2"):
         patch_embedding(x, W, b, 2)
+    with pytest.raises(ValueError, match="divisor of 6 and 9, got 0"):
+        patch_embedding(x, W, b, 0)
 
 
 def test_a_shifted_picture() -> None:

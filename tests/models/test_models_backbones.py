@@ -60,6 +60,8 @@ def test_the_same_seed_gives_the_same_weights_and_unknown_kinds_are_refused(tmp_
     assert torch.equal(one, two) and not torch.equal(one, other)
     with pytest.raises(ValueError, match=r"kind: expected one of bert, vit, .* got 'vgg'"):
         tiny_backbone("vgg", 0)
+    with pytest.raises(ValueError, match="things: expected at least one text, picture or wave"):
+        tiny_backbone("bert", 0).encode([])
     (tmp_path / "config.json").write_text('{"model_type": "t5"}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"expected a model_type of bert, .* got 't5'"):
         load_backbone(tmp_path)

@@ -72,6 +72,22 @@ def test_training_stops_after_its_patience_and_keeps_the_best() -> None:
     assert whole.weight.item() == seen[1]  # in pieces or at once, the same steps
 
 
+def test_the_last_steps_are_taken_too_and_nonsense_is_refused() -> None:
+    module, steps = nn.Linear(1, 1, bias=False), []
+
+    def loss_at(step: int) -> torch.Tensor:
+        steps.append(step)
+        return module.weight.sum()
+
+    assert len(train_until(module, loss_at, Schedule(25, 0.1), lambda: float(len(steps)), 10, 5)) == 3
+    assert steps == list(range(25))
+    assert train_until(module, loss_at, Schedule(5, 0.1), lambda: 1.0, 10, 5) == [1.0]  # shorter than a look
+    with pytest.raises(ValueError, match=r"watch: expected a number, got nan after 10 steps"):
+        train_until(module, loss_at, Schedule(25, 0.1), lambda: float("nan"), 10, 5)
+    with pytest.raises(ValueError, match=r"weights: expected 4, the whole and each, got \(1,\)"):
+        Tasks("gated", 0, (1,))
+
+
 def test_halving_drops_the_worse_half_and_doubles_the_steps() -> None:
     log = halving([3, 1, 4, 2], lambda setting, steps: setting / 10 + steps, 5, 3)
     assert [(steps, s) for steps, s, _ in log] == [(5, 1), (5, 2), (5, 3), (5, 4), (10, 3), (10, 4), (20, 4)]
