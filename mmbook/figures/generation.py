@@ -19,7 +19,7 @@ def gallery(rows: Mapping[str, np.ndarray], captions: Sequence[str] | None = Non
     """
     counts = {name: len(pictures) for name, pictures in rows.items()}
     if (
-        not rows
+        not any(counts.values())
         or len(set(counts.values())) > 1
         or (captions is not None and len(captions) not in counts.values())
     ):

@@ -16,7 +16,12 @@ FRAMES = 16  # that a spoken caption is stretched to
 
 
 def heard(wave: np.ndarray) -> np.ndarray:
-    """A wave at 16 kHz as a unit vector: log-mel frames from the first sound to the last, 16 of them."""
+    """A wave at 16 kHz as a unit vector: log-mel frames from the first sound to the last, 16 of them.
+
+    Raises ValueError for silence.
+    """
+    if not np.any(wave):
+        raise ValueError("wave: expected a sound at 16 kHz, got silence or nothing")
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max())
     frames = log_mel(resample(wave[loud[0] : loud[-1] + 1], RATE, LOW)[None])[0]
     at = np.linspace(0, len(frames) - 1, FRAMES)

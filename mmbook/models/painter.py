@@ -81,6 +81,8 @@ class Painter(VLM):
 
     def prefix(self, asked: SceneBatch | Sequence[Scene] | Sequence[str]) -> Prefix:
         """Captions, or what `asks` says of scenes, as embeddings (B, 10, D); short captions are filled up."""
+        if isinstance(asked, str):
+            raise ValueError(f"captions: expected a list of captions or scenes, got the text {asked!r}")
         captions = [x if isinstance(x, str) else asks(x) for x in asked]
         rows = self.tokenizer(captions, add_special_tokens=False)["input_ids"]
         if (longest := max(map(len, rows))) > ASKED:
@@ -102,7 +104,7 @@ class Painter(VLM):
         codes = self.vq.encode(blank).repeat(len(words), 1)
         for i, text in enumerate(words):
             for j, word in enumerate(text.split()[:LENGTH]):
-                if re.fullmatch(r"p\d+", word):
+                if re.fullmatch(r"p\d+", word) and int(word[1:]) < CODES:
                     codes[i, j] = int(word[1:])
         return self.vq.decode(codes)
 

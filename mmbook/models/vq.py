@@ -21,6 +21,8 @@ LENGTH = 4 * GRID**2  # codes of a picture
 
 def to_quarters(pictures: np.ndarray | Tensor) -> Tensor:
     """Pictures uint8 (N, 48, 48, 3) as quarters, float (4 N, 3, 24, 24) in [-1, 1]."""
+    if tuple(pictures.shape[1:]) != (2 * QUARTER, 2 * QUARTER, 3):
+        raise ValueError(f"pictures: expected shape (N, 48, 48, 3), got {tuple(pictures.shape)}")
     x = torch.as_tensor(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     return x.unflatten(3, (2, QUARTER)).unflatten(2, (2, QUARTER)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 

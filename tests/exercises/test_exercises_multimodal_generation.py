@@ -33,7 +33,9 @@ CODES = {
     "this is the cosine": lambda z, e: (z @ (e / e.norm(dim=-1, keepdim=True)).T).argmax(-1),
     "square them": lambda z, e: (z[:, None] - e).abs().sum(-1).argmin(-1),
     "factor 2": lambda z, e: (e.square().sum(-1) - z @ e.T).argmin(-1),
-    r"should have shape \(40,\)": lambda z, e: apart(z, e).argmin(0),
+    "each code looks": lambda z, e: apart(z, e).argmin(0),
+    "not min": lambda z, e: apart(z, e).amin(-1),
+    r"should have shape \(40,\)": lambda z, e: apart(z, e),
     "where .* is right": lambda z, e: torch.zeros(40, dtype=torch.long),
     "stopped with TypeError": lambda z: z,
 }
@@ -51,7 +53,9 @@ def square(a, b):
 
 LOSSES = {
     "commitment is missing": lambda z, e, beta: square(z.detach(), e).mean(),
-    "beta weighs both": lambda z, e, beta: beta * square(z, e.detach()).mean(),
+    "codebook's term is missing": lambda z, e, beta: beta * square(z, e.detach()).mean(),
+    "beta weighs both": lambda z, e, beta: beta * (square(z.detach(), e) + square(z, e.detach())).mean(),
+    "has no gradient": lambda z, e, beta: ((1 + beta) * square(z, e)).mean().detach(),
     "both terms have weight 1": lambda z, e, beta: (square(z.detach(), e) + square(z, e.detach())).mean(),
     "mean over coordinates": lambda z, e, beta: (
         (z.detach() - e).square().mean() + beta * (z - e.detach()).square().mean()
@@ -80,6 +84,7 @@ READERS = {
     "not normalised": lambda p, prior: p + prior,
     "prior is taken off": lambda p, prior: (p - prior).softmax(-1),
     "look at the picture": lambda p, prior: prior.softmax(-1).expand(6, 4),
+    "normalise the logarithms": lambda p, prior: (p + prior).exp(),
     "not a number": lambda p, prior: (p + prior).exp() / (p + prior).exp().sum(-1, keepdim=True),
     "should have shape": lambda p, prior: (p + prior).argmax(-1),
 }

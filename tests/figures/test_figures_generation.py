@@ -34,5 +34,7 @@ def test_every_picture_stands_in_its_place():
 def test_uneven_rows_and_missing_captions_are_refused():
     with pytest.raises(ValueError, match="equally many pictures in each"):
         gallery({"a": PICTURES, "b": PICTURES[:2]})
+    with pytest.raises(ValueError, match="equally many pictures in each"):
+        gallery({"a": PICTURES[:0]})
     with pytest.raises(ValueError, match="and captions"):
         gallery({"a": PICTURES}, ["one"])

@@ -23,6 +23,8 @@ def test_silence_and_loudness_say_nothing():
     padded = np.concatenate([np.zeros(3000, np.float32), wave, np.zeros(5000, np.float32)])
     assert x @ heard(padded) > 0.98 and x @ heard(0.3 * wave) > 0.98
     assert x @ heard(wave[::-1].copy()) < 0.9
+    with pytest.raises(ValueError, match="expected a sound at 16 kHz, got silence"):
+        heard(np.zeros(16000, np.float32))
 
 
 @needs_speech

@@ -29,6 +29,8 @@ def test_quarters_are_cut_and_put_together_again():
     assert x.shape == (24, 3, 24, 24)
     assert np.array_equal(from_quarters(x), pictures)
     corner = torch.from_numpy(pictures[1, 24:, :24]).permute(2, 0, 1).float().div(127.5).sub(1)
+    with pytest.raises(ValueError, match=r"expected shape \(N, 48, 48, 3\), got \(48, 48, 3\)"):
+        to_quarters(pictures[0])
     assert torch.equal(x[6], corner)  # the third quarter of the second picture: bottom left
 
 
@@ -82,7 +84,9 @@ def test_codes_become_words_and_come_back(painter):
 
 
 def test_what_is_no_code_stays_background(painter):
-    assert np.array_equal(painter.pictures(["cat p3"])[0, :, 24:], painter.pictures([""])[0, :, 24:])
+    blank = painter.pictures([""])
+    assert np.array_equal(painter.pictures(["cat p3"])[0, :, 24:], blank[0, :, 24:])
+    assert np.array_equal(painter.pictures([f"p{CODES}"]), blank)
 
 
 def test_it_sees_the_caption_and_nothing_else_of_the_scene(painter):
@@ -91,6 +95,8 @@ def test_it_sees_the_caption_and_nothing_else_of_the_scene(painter):
     a, b, c = (painter.prefix([s]).embeds for s in (big, small, dog))
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert torch.equal(a, painter.prefix(["a cat."]).embeds)
+    with pytest.raises(ValueError, match=r"expected a list of captions or scenes, got the text 'a cat\.'"):
+        painter.prefix("a cat.")
     with pytest.raises(ValueError, match="at most 10 words, got 14"):
         painter.prefix(["a cat, a cat, a cat, a cat and a."])
 
