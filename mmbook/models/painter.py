@@ -87,6 +87,9 @@ class Painter(VLM):
         rows = self.tokenizer(captions, add_special_tokens=False)["input_ids"]
         if (longest := max(map(len, rows))) > ASKED:
             raise ValueError(f"captions: expected at most {ASKED} words, got {longest}")
+        for caption, row in zip(captions, rows, strict=True):
+            if self.tokenizer.unk_token_id in row:
+                raise ValueError(f"captions: expected words of the stickers' language, got {caption!r}")
         ids = torch.full((len(rows), ASKED), self.tokenizer.pad_token_id)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)

@@ -99,6 +99,8 @@ def test_it_sees_the_caption_and_nothing_else_of_the_scene(painter):
         painter.prefix("a cat.")
     with pytest.raises(ValueError, match="at most 10 words, got 14"):
         painter.prefix(["a cat, a cat, a cat, a cat and a."])
+    with pytest.raises(ValueError, match="a unicorn"):
+        painter.prefix(["a cat.", "a unicorn."])
 
 
 def test_the_samplers_log_probabilities_are_the_models(painter):
