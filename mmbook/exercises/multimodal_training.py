@@ -38,6 +38,9 @@ def uncertainty(answer: Callable[..., Any]) -> None:
         "a noisy task should count less: the weight is exp(-s)": (s.exp() * L + s / 2).sum(),
         "without the price s / 2 a large variance makes every loss vanish": ((-s).exp() * L).sum(),
         "the price is half of s: with s itself the best variance is another": ((-s).exp() * L + s).sum(),
+        "halving the losses too is the form for squared errors: here the weight is exp(-s)": (
+            (-s).exp() * L / 2 + s / 2
+        ).sum(),
         "the price has to rise with s: this one falls": ((-s).exp() * L - s / 2).sum(),
         "add up over the tasks: this is their mean": uncertainty_loss(L, s) / 3,
         "s is the logarithm of the variance, not the variance": (L / s + s / 2).sum(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import ascii_lowercase, digits
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -74,6 +75,28 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any], Callable[[], Any]]] = {
 }  # fmt: skip
 
 
+_THINGS = {"input_ids": "texts", "pixel_values": "pictures, uint8 (H, W, 3)"}
+
+
+def _things(things: Sequence[Any], name: str) -> list[Any]:
+    """A batch for the input of that name; pictures and waves as NumPy. Raises ValueError for other things."""
+    if not len(things):
+        raise ValueError("things: expected at least one text, picture or wave, got none")
+    out: list[Any] = [things] if isinstance(things, str) else list(things)
+    fit = not isinstance(things, str) and all(isinstance(one, str) for one in out)
+    if name != "input_ids":
+        out = [np.asarray(one) for one in out]
+        if name == "pixel_values":
+            fit = all(one.dtype == np.uint8 and one.ndim == 3 and one.shape[2] == 3 for one in out)
+        else:
+            fit = all(one.dtype.kind == "f" and one.ndim == 1 and np.isfinite(one).all() for one in out)
+    if not fit:
+        wanted = _THINGS.get(name, "waves, float (samples,) without NaN")
+        shapes = ", ".join(f"{np.asarray(one).dtype} {np.shape(one)}" for one in out[:2])
+        raise ValueError(f"things: expected a list of {wanted}, got {type(things).__name__} of {shapes}")
+    return out
+
+
 class Pretrained(nn.Module):
     """A network of one of `KINDS` and what prepares its input; `encode` is the same for all of them."""
 
@@ -98,13 +121,12 @@ class Pretrained(nn.Module):
         """Texts, pictures, uint8 (H, W, 3), or waves, float32 at 16 kHz, each of any length, to tokens.
 
         The tokens have the network's own width. With padding, the mask says which of them are there. What
-        is too long for the network is cut off. Raises ValueError for no things.
+        is too long for the network is cut off; EfficientNet-Lite0 takes pictures of one size, sides that 32
+        divides. Raises ValueError for no things, or other things.
         """
-        if not len(things):
-            raise ValueError("things: expected at least one text, picture or wave, got none")
         if isinstance(self.module, EfficientNetLite0):
-            grid = self.module.grid(torch.stack([torch.as_tensor(picture) for picture in things]))
-            return pool(grid.flatten(2).mT)
+            pictures = torch.from_numpy(np.stack(_things(things, "pixel_values")))
+            return pool(self.module.grid(pictures.to(self.module.classes.weight.device)).flatten(2).mT)
         name, kind = self.module.main_input_name, self.module.config.model_type
         more: dict[str, Any] = {"return_tensors": "pt"}
         if name == "input_ids":
@@ -112,7 +134,7 @@ class Pretrained(nn.Module):
         elif name != "pixel_values":
             more |= {"sampling_rate": RATE, "return_attention_mask": True}
             more |= {"padding": True} if kind == "wav2vec2" else {}
-        given = self.prepare(list(things), **more).to(self.module.device)
+        given = self.prepare(_things(things, name), **more).to(self.module.device)
         there: Tensor | None = given.get("attention_mask")
         if kind == "whisper":
             assert there is not None

@@ -41,6 +41,7 @@ WEIGHTS = {
     "should count less": lambda L, s: (s.exp() * L + s / 2).sum(),
     "without the price": lambda L, s: ((-s).exp() * L).sum(),
     "half of s": lambda L, s: ((-s).exp() * L + s).sum(),
+    "for squared errors": lambda L, s: ((-s).exp() * L / 2 + s / 2).sum(),
     "this one falls": lambda L, s: ((-s).exp() * L - s / 2).sum(),
     "this is their mean": lambda L, s: ((-s).exp() * L + s / 2).mean(),
     "not the variance": lambda L, s: (L / s + s / 2).sum(),

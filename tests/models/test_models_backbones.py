@@ -67,6 +67,27 @@ def test_the_same_seed_gives_the_same_weights_and_unknown_kinds_are_refused(tmp_
         load_backbone(tmp_path)
 
 
+P, W = PICTURES[0], WAVES[1]
+WRONG = {
+    "texts, got str": ("bert", "a cat"),
+    "texts, got list of int": ("bert", [3]),
+    "pictures, .* got ndarray": ("vit", P),
+    "pictures, .* got list of float64": ("resnet", [P / 255]),
+    r"pictures, .* \(3, 40, 40\)": ("efficientnet", [P.transpose(2, 0, 1)]),
+    "waves, .* got ndarray": ("whisper", W),
+    "waves, .* got list of int16": ("wav2vec2", [(1000 * W).astype(np.int16)]),
+    r"waves, .* \(2, 5000\)": ("wav2vec2", [np.stack([W, W])]),
+    "without NaN": ("whisper", [W * np.nan]),
+}
+
+
+@pytest.mark.parametrize("says", WRONG)
+def test_other_things_are_refused(says: str) -> None:
+    kind, things = WRONG[says]
+    with pytest.raises(ValueError, match=f"things: expected a list of .*{says}"):
+        tiny_backbone(kind, 0).encode(things)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_projection_brings_each_kind_to_the_common_width(kind: str) -> None:
     x = torch.from_numpy(np.stack([w[:5000] for w in WAVES] if kind in THINGS else PICTURES))

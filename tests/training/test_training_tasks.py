@@ -94,7 +94,7 @@ def test_halving_drops_the_worse_half_and_doubles_the_steps() -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_for_each_modality_hurts_synergy_and_symbols_as_tasks_help() -> None:
+def test_in_few_steps_symbols_as_tasks_teach_synergy_and_labels_for_each_do_not() -> None:
     setting = SETTINGS["synergistic"]
     data, test = sample_utterances(4000, setting, 0), sample_utterances(1000, setting, 1000)
     right = {}
