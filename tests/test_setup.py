@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -268,13 +269,11 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
     assert here - inside == set()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", sorted((ROOT / "book").rglob("*.ipynb")), ids=lambda p: p.stem)
-def test_a_notebook_runs_alone_from_the_wheel(tmp_path, wheel, notebook):
-    """In an empty folder and an environment without mmbook, the notebook installs the wheel and runs."""
-    target, kernel = tmp_path / "target", tmp_path / "kernels" / "alone"
-    for folder in (target, kernel, tmp_path / "empty"):
-        folder.mkdir(parents=True)
+def run_alone(folder: Path, wheel: Path, notebook: Path) -> subprocess.CompletedProcess[str]:
+    """Run a notebook in an empty folder, in an environment that has torch and no mmbook."""
+    target, kernel = folder / "target", folder / "kernels" / "alone"
+    for new in (target, kernel, folder / "empty"):
+        new.mkdir(parents=True)
     # -S: the checkout's own mmbook is out of reach, and pip puts the wheel where nothing else is.
     launch = [sys.executable, "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(
@@ -283,23 +282,42 @@ def test_a_notebook_runs_alone_from_the_wheel(tmp_path, wheel, notebook):
     site = next(p for p in sys.path if p.endswith("site-packages"))
     environment = {
         **os.environ,
-        "JUPYTER_PATH": str(tmp_path),
+        "JUPYTER_PATH": str(folder),
         "MMBOOK_SPEC": str(wheel),
         "OMP_NUM_THREADS": "1",
         "PIP_NO_DEPS": "1",
         "PIP_TARGET": str(target),
         "PYTHONPATH": f"{target}{os.pathsep}{site}",
     }
-    (tmp_path / "empty" / notebook.name).write_bytes(notebook.read_bytes())
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter",
-        "execute",
-        "--kernel_name=alone",
-        "--timeout=600",
-        notebook.name,
-    ]
-    done = subprocess.run(command, cwd=tmp_path / "empty", env=environment, capture_output=True, text=True)
+    (folder / "empty" / notebook.name).write_bytes(notebook.read_bytes())
+    execute = ["jupyter", "execute", "--kernel_name=alone", "--timeout=600", notebook.name]
+    return subprocess.run(
+        [sys.executable, "-m", *execute],
+        cwd=folder / "empty",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(request, wheel, tmp_path_factory):
+    """Folder and run of each notebook that was asked for, two at a time: each has one thread."""
+    pool, started = ThreadPoolExecutor(2), {}
+    for item in request.session.items:
+        if "runs" in getattr(item, "fixturenames", ()):
+            notebook = item.callspec.params["notebook"]
+            folder = tmp_path_factory.mktemp(notebook.stem)
+            started[notebook] = folder, pool.submit(run_alone, folder, wheel, notebook)
+    yield started
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted((ROOT / "book").rglob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_notebook_runs_alone_from_the_wheel(runs, notebook):
+    """In an empty folder and an environment without mmbook, the notebook installs the wheel and runs."""
+    folder, run = runs[notebook]
+    done = run.result()
     assert done.returncode == 0, done.stderr[-4000:]
-    assert (target / "mmbook" / "__init__.py").is_file(), "the first cell installed the wheel"
+    assert (folder / "target" / "mmbook" / "__init__.py").is_file(), "the first cell installed the wheel"
