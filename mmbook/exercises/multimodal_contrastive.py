@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from mmbook.equations import clip_loss, similarity, uniformity
 from mmbook.exercises import Mistake, exercise
+from mmbook.exercises.comparing import compare
 
 
 def _random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong numbers that were given, or one that shows both."""
-    if got is None or np.shape(got.detach() if isinstance(got, Tensor) else got) != right.shape:
-        raise Mistake(f"the result should have shape {tuple(right.shape)}")
-    given = torch.as_tensor(got).detach().to(right)
-    for says, wrong in mistakes.items():
-        if wrong.shape == right.shape and torch.allclose(given, wrong, rtol=1e-5, atol=1e-7):
-            raise Mistake(says)
-    if not torch.allclose(given, right, rtol=1e-5, atol=1e-7):
-        raise Mistake(f"on a small example the result is {given.tolist()} where {right.tolist()} is right")
 
 
 @exercise("multimodal-contrastive/clip-loss")
@@ -58,7 +45,7 @@ def both_ways(answer: Callable[..., Tensor]) -> None:
             "this is the sum over pairs: take the mean": 5 * clip_loss(s),
             "the sign is wrong: this is to be maximised, a loss is minimised": -clip_loss(s),
         }
-    _compare(got, clip_loss(s), mistakes)
+    compare(got, clip_loss(s), mistakes)
     if not (isinstance(got, Tensor) and got.requires_grad):
         raise Mistake("no gradient reaches the pictures' vectors: stay in torch and do not detach")
     if not torch.isfinite(torch.as_tensor(answer(u, v, 0.001))):
@@ -86,7 +73,7 @@ def zero_shot(answer: Callable[..., Tensor]) -> None:
         "this uses the first prompt only": unit @ each[:, 0].T,
         "these are probabilities: return the cosines themselves": right.softmax(-1),
     }
-    _compare(answer(u.clone(), v.clone()), right, mistakes)
+    compare(answer(u.clone(), v.clone()), right, mistakes)
 
 
 @exercise("multimodal-contrastive/uniformity")
@@ -96,7 +83,7 @@ def spread(answer: Callable[..., Tensor]) -> None:
     unit = normalize(u, dim=-1)
     pairs = torch.pdist(unit).square()
     whole = torch.cdist(unit, unit).square()
-    _compare(
+    compare(
         answer(u.clone()),
         uniformity(u),
         {

@@ -5,29 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from mmbook.equations import bayes_accuracy, bilinear_fusion, weighted_average
-from mmbook.exercises import Mistake, exercise
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong numbers that were given, or one that shows both."""
-    if got is None or np.shape(got) != right.shape:
-        raise Mistake(f"expected shape {tuple(right.shape)}, got {None if got is None else np.shape(got)}")
-    given = torch.as_tensor(got).to(right)
-    if torch.allclose(given, right, atol=1e-6):
-        return
-    for says, wrong in mistakes.items():
-        if wrong.shape == right.shape and torch.allclose(given, wrong, atol=1e-6, equal_nan=True):
-            raise Mistake(says)
-    if given.isnan().any():
-        raise Mistake(
-            "NaN times 0 is NaN: put 0 where the mask is 0 with masked_fill or where, before you add up"
-        )
-    raise Mistake(f"the result is {given.tolist()} where {right.tolist()} is right, on a small example")
+from mmbook.exercises import exercise
+from mmbook.exercises.comparing import compare
 
 
 @exercise("multimodal-fusion/ceiling")
@@ -56,7 +38,7 @@ def ceiling(answer: Callable[..., Any]) -> None:
         }  # fmt: skip
         if len(A) == 3:
             mistakes["nothing is hidden here, but sum over an empty list of dimensions adds up all"] = p.sum()
-        _compare(answer(p.clone(), A), bayes_accuracy(p, A), mistakes)
+        compare(answer(p.clone(), A), bayes_accuracy(p, A), mistakes)
 
 
 @exercise("multimodal-fusion/average")
@@ -83,9 +65,9 @@ def average(answer: Callable[..., Any]) -> None:
         ).sum(1),
         "these are the numbers a themselves as weights: take their softmax": (a[:, None] * h * there).sum(1),
     }
-    _compare(answer(h.clone(), a.clone(), m.clone()), weighted_average(h, a, m), mistakes)
+    compare(answer(h.clone(), a.clone(), m.clone()), weighted_average(h, a, m), mistakes)
     broken = h.masked_fill(there == 0, torch.nan)
-    _compare(answer(broken, a.clone(), m.clone()), weighted_average(h, a, m), {})
+    compare(answer(broken, a.clone(), m.clone()), weighted_average(h, a, m), {})
 
 
 @exercise("multimodal-fusion/product")
@@ -107,6 +89,6 @@ def product(answer: Callable[..., Any]) -> None:
         "this is a sum, which is what we want to get away from: multiply": (1 + h * there).sum(1),
         "the missing are multiplied in too: the mask is not used": (1 + h).prod(1),
     }  # fmt: skip
-    _compare(answer(h.clone(), m.clone()), bilinear_fusion(h, m), mistakes)
+    compare(answer(h.clone(), m.clone()), bilinear_fusion(h, m), mistakes)
     broken = h.masked_fill(there == 0, torch.nan)
-    _compare(answer(broken, m.clone()), bilinear_fusion(h, m), {})
+    compare(answer(broken, m.clone()), bilinear_fusion(h, m), {})

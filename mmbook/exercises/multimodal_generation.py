@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,19 +10,7 @@ from torch import Tensor
 
 from mmbook.equations import nearest_code, vq_loss
 from mmbook.exercises import Mistake, exercise
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong numbers that were given, or one that shows both."""
-    if got is None or np.shape(got.detach() if isinstance(got, Tensor) else got) != right.shape:
-        shape = None if got is None else np.shape(got.detach() if isinstance(got, Tensor) else got)
-        raise Mistake(f"the result should have shape {tuple(right.shape)}, not {shape}")
-    given = torch.as_tensor(got).detach().to(right)
-    for says, wrong in mistakes.items():
-        if torch.allclose(given, wrong.to(right), rtol=1e-4, atol=1e-6):
-            raise Mistake(says)
-    if not torch.allclose(given, right, rtol=1e-4, atol=1e-6):
-        raise Mistake(f"the result is {given.tolist()} where {right.tolist()} is right, on a small example")
+from mmbook.exercises.comparing import compare
 
 
 @exercise("multimodal-generation/nearest-code")
@@ -42,7 +29,7 @@ def nearest(answer: Callable[..., Tensor]) -> None:
     if isinstance(got, Tensor) and got.is_floating_point() and got.shape == (40,):
         raise Mistake("these are no numbers of codes but measures of nearness: take argmin, not min")
     length = z.norm(dim=-1, keepdim=True) * e.norm(dim=-1)
-    _compare(
+    compare(
         got,
         nearest_code(z, e),
         {
@@ -64,7 +51,7 @@ def codes_loss(answer: Callable[..., Tensor]) -> None:
     g, beta = torch.Generator().manual_seed(4), 0.25
     z, e = (torch.randn(9, 6, generator=g).requires_grad_() for _ in range(2))
     square = (z - e).detach().square()
-    _compare(
+    compare(
         answer(z, e, beta),
         vq_loss(z, e, beta).detach(),
         {
@@ -104,7 +91,7 @@ def posterior(answer: Callable[..., Tensor]) -> None:
     got = answer(log_p.clone(), log_prior.clone())
     if isinstance(got, Tensor) and not (got.isfinite().all() and got.any()):
         raise Mistake("exp(-200) is 0 in 32-bit floats, and 0 / 0 is not a number: normalise the logarithms")
-    _compare(
+    compare(
         got,
         both.softmax(-1),
         {

@@ -9,20 +9,8 @@ import torch
 from torch import Tensor
 
 from mmbook.equations import patch_embedding, skip_gram_loss, spectrogram
-from mmbook.exercises import Mistake, exercise
-from mmbook.exercises.multimodal_fusion import _compare
-
-
-def _judge(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of a known mistake, whatever its shape, or one that shows what was expected."""
-    for says, wrong in mistakes.items():
-        if (
-            isinstance(got, Tensor)
-            and got.shape == wrong.shape
-            and torch.allclose(got.to(wrong), wrong, atol=1e-5)
-        ):
-            raise Mistake(says)
-    _compare(got, right, {})
+from mmbook.exercises import exercise
+from mmbook.exercises.comparing import compare
 
 
 @exercise("multimodal-representations/spectrogram")
@@ -47,7 +35,7 @@ def frames(answer: Callable[..., Any]) -> None:
         ).real,
         "time and frequency are the wrong way round: expected (B, T, N / 2 + 1)": spectrogram(x, w, H).mT,
     }
-    _judge(answer(x.clone(), w.clone(), H), spectrogram(x, w, H), mistakes)
+    compare(answer(x.clone(), w.clone(), H), spectrogram(x, w, H), mistakes)
 
 
 @exercise("multimodal-representations/patches")
@@ -68,7 +56,7 @@ def patches(answer: Callable[..., Any]) -> None:
             0, 1, 3, 5, 2, 4
         ).reshape(2, 6, 12),
     }
-    _judge(answer(x.clone(), P), right, mistakes)
+    compare(answer(x.clone(), P), right, mistakes)
 
 
 @exercise("multimodal-representations/skip-gram")
@@ -98,4 +86,4 @@ def skip_gram(answer: Callable[..., Any]) -> None:
             fits - not_fits.sum(-1)
         ).mean(),
     }
-    _judge(answer(u.clone(), v.clone(), n.clone()), skip_gram_loss(u, v, n), mistakes)
+    compare(answer(u.clone(), v.clone(), n.clone()), skip_gram_loss(u, v, n), mistakes)

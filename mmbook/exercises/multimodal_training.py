@@ -9,7 +9,7 @@ import torch
 
 from mmbook.equations import clip_gradient, uncertainty_loss
 from mmbook.exercises import exercise
-from mmbook.exercises.multimodal_representations import _judge
+from mmbook.exercises.comparing import compare
 
 
 @exercise("multimodal-training/clip")
@@ -27,7 +27,7 @@ def clip(answer: Callable[..., Any]) -> None:
         }
         right = clip_gradient(g, c)
         wrong = {says: w for says, w in mistakes.items() if not torch.allclose(w, right)}
-        _judge(answer(g.clone(), c), right, wrong)
+        compare(answer(g.clone(), c), right, wrong)
 
 
 @exercise("multimodal-training/uncertainty")
@@ -45,4 +45,4 @@ def uncertainty(answer: Callable[..., Any]) -> None:
         "add up over the tasks: this is their mean": uncertainty_loss(L, s) / 3,
         "s is the logarithm of the variance, not the variance": (L / s + s / 2).sum(),
     }
-    _judge(answer(L.clone(), s.clone()), uncertainty_loss(L, s), mistakes)
+    compare(answer(L.clone(), s.clone()), uncertainty_loss(L, s), mistakes)

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from mmbook.equations import best_of_n_policy, dpo_loss, log_prob
 from mmbook.exercises import Mistake, exercise
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong numbers that were given, or one that shows both."""
-    shape = "one number" if not right.dim() else f"{len(right)} numbers"
-    if got is None or np.shape(got.detach() if isinstance(got, Tensor) else got) != right.shape:
-        raise Mistake(f"the result should be {shape}, a tensor of shape {tuple(right.shape)}")
-    given = torch.as_tensor(got).detach().to(right)
-    for says, wrong in mistakes.items():
-        if torch.allclose(given, wrong, rtol=1e-4, atol=1e-6):
-            raise Mistake(says)
-    if not torch.allclose(given, right, rtol=1e-4, atol=1e-6):
-        raise Mistake(f"the result is {given.tolist()} where {right.tolist()} is right, on a small example")
+from mmbook.exercises.comparing import compare
 
 
 @exercise("rlhf-beyond-ppo/dpo-loss")
@@ -47,7 +33,7 @@ def direct_loss(answer: Callable[..., Tensor]) -> None:
     }
     wrong = {says: x.mean().detach() for says, x in mistakes.items()}
     wrong["take the mean over pairs, not the sum"] = -logsigmoid(beta * lead).sum().detach()
-    _compare(got, dpo_loss(c - ref_c, r - ref_r, beta).detach(), wrong)
+    compare(got, dpo_loss(c - ref_c, r - ref_r, beta).detach(), wrong)
     if not (isinstance(got, Tensor) and got.requires_grad):
         raise Mistake("no gradient reaches the policy's log-probabilities: do not detach them")
     if torch.autograd.grad(got, ref_c, allow_unused=True)[0] is not None:
@@ -63,7 +49,7 @@ def response_log_prob(answer: Callable[..., Tensor]) -> None:
     each = log_prob(z, ids)
     last = m - torch.nn.functional.pad(m[:, 1:], (0, 1))
     shifted = log_prob(z[:, :-1], ids[:, 1:]) * m[:, 1:]
-    _compare(
+    compare(
         answer(z, ids, m),
         (each * m).sum(1),
         {
@@ -90,7 +76,7 @@ def best_of_n(answer: Callable[..., Tensor]) -> None:
     split = torch.empty_like(p)
     split[order] = F**n - torch.cat([F.new_zeros(1), F[:-1]]) ** n
     whole = at_most**n - below**n
-    _compare(
+    compare(
         answer(p.clone(), R.clone(), n),
         right,
         {

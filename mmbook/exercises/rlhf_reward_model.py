@@ -13,19 +13,7 @@ from torch.nn.functional import softplus
 from mmbook.equations import preference_loss, tie_probabilities
 from mmbook.evaluate.calibration import calibration_error
 from mmbook.exercises import Mistake, exercise
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong result that was given, or one that shows both."""
-    if not isinstance(got, Tensor) or got.shape != right.shape:
-        raise Mistake(
-            f"the result should be a tensor of shape {tuple(right.shape)}, got {np.shape(got) or got}"
-        )
-    for says, wrong in mistakes.items():
-        if torch.allclose(got.to(right), wrong, rtol=1e-4, atol=1e-6):
-            raise Mistake(says)
-    if not torch.allclose(got.to(right), right, rtol=1e-4, atol=1e-6):
-        raise Mistake(f"the result is {got.tolist()} where {right.tolist()} is right, on a small example")
+from mmbook.exercises.comparing import compare
 
 
 @exercise("rlhf-reward-model/preference-loss")
@@ -42,7 +30,7 @@ def bradley_terry_loss(answer: Callable[..., Tensor]) -> None:
         "the logarithm comes after the mean: take it for each pair": -torch.sigmoid(d - margin).mean().log(),
         "the sign is the other way round: a loss is descended": -softplus(-(d - margin)).mean(),
     }
-    _compare(answer(R_c.requires_grad_(), R_r, margin), preference_loss(R_c, R_r, margin).detach(), mistakes)
+    compare(answer(R_c.requires_grad_(), R_r, margin), preference_loss(R_c, R_r, margin).detach(), mistakes)
     far = answer(torch.tensor([-150.0]), torch.tensor([150.0]), 0.0)
     if not torch.allclose(far, torch.tensor(300.0)):
         raise Mistake(
@@ -69,7 +57,7 @@ def tie_probability(answer: Callable[..., Tensor]) -> None:
         "nu is not used": (tie / nu) / (a + b + tie / nu),
         "this is nu's own share: multiply it by the strength of the two": nu / (a + b + nu),
     }
-    _compare(answer(R_a, R_b, nu), tie_probabilities(R_a, R_b, nu)[..., 2], mistakes)
+    compare(answer(R_a, R_b, nu), tie_probabilities(R_a, R_b, nu)[..., 2], mistakes)
     if not torch.isfinite(answer(R_a + 200, R_b + 200, nu)).all():
         raise Mistake(
             "with rewards near 200 exp overflows: only differences count, so take the mean off first"
@@ -107,7 +95,7 @@ def expected_calibration_error(answer: Callable[..., Any]) -> None:
     }
     truth = torch.tensor(calibration_error(lead, bins), dtype=torch.float64)
     got = answer(p, right, bins)
-    _compare(
+    compare(
         torch.as_tensor(got, dtype=torch.float64) if np.size(got) == 1 and got is not None else got,
         truth,
         mistakes,

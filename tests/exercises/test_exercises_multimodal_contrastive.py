@@ -55,7 +55,7 @@ LOSSES = {
     "sign is wrong": lambda u, v, tau: -both(scores(u, v, tau)),
     "no gradient reaches": lambda u, v, tau: both(scores(u, v, tau)).detach(),
     "overflow": overflowing,
-    "should have shape": lambda u, v, tau: scores(u, v, tau),
+    r"one number, got shape \(5, 5\)": lambda u, v, tau: scores(u, v, tau),
     "is right": lambda u, v, tau: both(scores(u, v, tau)) + 1,
     "stopped with TypeError": lambda u: u,
 }
@@ -79,7 +79,7 @@ CLASSES = {
     "no cosines": lambda u, v: u @ unit(unit(v).mean(1)).T,
     "first prompt only": lambda u, v: unit(u) @ unit(v[:, 0]).T,
     "these are probabilities": lambda u, v: (unit(u) @ unit(unit(v).mean(1)).T).softmax(-1),
-    "should have shape": lambda u, v: unit(u) @ unit(v[:, 0]).T[:, :2],
+    r"shape \(4, 5\), got shape \(4, 2\)": lambda u, v: unit(u) @ unit(v[:, 0]).T[:, :2],
 }
 
 

@@ -35,7 +35,7 @@ CODES = {
     "factor 2": lambda z, e: (e.square().sum(-1) - z @ e.T).argmin(-1),
     "each code looks": lambda z, e: apart(z, e).argmin(0),
     "not min": lambda z, e: apart(z, e).amin(-1),
-    r"should have shape \(40,\)": lambda z, e: apart(z, e),
+    r"shape \(40,\), got shape \(40, 12\)": lambda z, e: apart(z, e),
     "where .* is right": lambda z, e: torch.zeros(40, dtype=torch.long),
     "stopped with TypeError": lambda z: z,
 }
@@ -67,7 +67,7 @@ LOSSES = {
     "before the wrong term": lambda z, e, beta: (square(z, e.detach()) + beta * square(z.detach(), e)).mean(),
     "stopped nowhere": lambda z, e, beta: (1 + beta) * square(z, e).mean(),
     "no gradient reaches": lambda z, e, beta: (1 + beta) * square(z, e.detach()).mean(),
-    "one number|should have shape": lambda z, e, beta: (1 + beta) * square(z, e),
+    "one number, got shape": lambda z, e, beta: (1 + beta) * square(z, e),
 }
 
 
@@ -86,7 +86,7 @@ READERS = {
     "look at the picture": lambda p, prior: prior.softmax(-1).expand(6, 4),
     "normalise the logarithms": lambda p, prior: (p + prior).exp(),
     "not a number": lambda p, prior: (p + prior).exp() / (p + prior).exp().sum(-1, keepdim=True),
-    "should have shape": lambda p, prior: (p + prior).argmax(-1),
+    r"shape \(6, 4\), got shape \(6,\)": lambda p, prior: (p + prior).argmax(-1),
 }
 
 

@@ -53,7 +53,7 @@ PATCHES = {
     "down the columns first": lambda x, P: squares(x, P).permute(0, 3, 1, 2, 4, 5).reshape(2, 6, 12),
     "columns come before the rows": lambda x, P: squares(x, P).permute(0, 1, 3, 4, 2, 5).reshape(2, 6, 12),
     "channels come first": lambda x, P: squares(x, P).permute(0, 1, 3, 5, 2, 4).reshape(2, 6, 12),
-    "expected shape": lambda x, P: squares(x, P).transpose(2, 3),
+    r"shape \(2, 6, 12\), got shape": lambda x, P: squares(x, P).transpose(2, 3),
 }
 
 

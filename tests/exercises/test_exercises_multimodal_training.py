@@ -45,7 +45,7 @@ WEIGHTS = {
     "this one falls": lambda L, s: ((-s).exp() * L - s / 2).sum(),
     "this is their mean": lambda L, s: ((-s).exp() * L + s / 2).mean(),
     "not the variance": lambda L, s: (L / s + s / 2).sum(),
-    "expected shape": lambda L, s: (-s).exp() * L + s / 2,
+    r"one number, got shape \(3,\)": lambda L, s: (-s).exp() * L + s / 2,
 }
 
 
