@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: there a line is still written in one piece, but writers do not wait
+    fcntl = None  # type: ignore[assignment]
 
 from mmbook.feedback.records import Record, shorten, validate
 
@@ -23,22 +30,54 @@ class Log:
     header: Event | None = None
 
 
+@contextmanager
+def _alone(file: BinaryIO) -> Iterator[None]:
+    """Wait until no other process writes to the file, and keep the others waiting."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def append(path: Path, events: Iterable[Event]) -> None:
     """Write events to the end of the log and return when the disk has them.
 
-    What a crash cut short keeps a line of its own, so it cannot swallow the next event. Raises OSError.
+    Several processes may append to one log: their events follow one another whole. A last line that a crash
+    cut short keeps a line of its own, so it cannot swallow the next event; a copy is set aside in
+    <name>.torn, and a warning says so. Raises OSError.
     """
     lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     data = lines.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes its JSON escape
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with path.open("a+b") as file, _alone(file):
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
+                file.seek(0)
+                _set_aside(path, file.read().rpartition(b"\n")[2])
                 data = b"\n" + data
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _set_aside(path: Path, line: bytes) -> None:
+    """Copy a last line that was cut short to a file beside the log. What lacks only its end is whole."""
+    try:
+        json.loads(line)
+    except ValueError:
+        aside = path.with_name(path.name + ".torn")
+        with aside.open("ab") as file:
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        warnings.warn(
+            f"{path.name}: its last line was cut short, {len(line)} bytes; a copy is in {aside.name}",
+            stacklevel=3,
+        )
 
 
 def replay(path: str | Path) -> Log:

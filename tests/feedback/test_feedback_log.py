@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 
 import pytest
 
@@ -43,12 +44,41 @@ def test_a_torn_last_line_is_named_and_does_not_swallow_the_next_event(tmp_path,
     cut = [n for n in range(1, len(whole)) if whole[n - 1 : n] != b"\n"]
     for n in cut[:: len(cut) // 50]:
         path.write_bytes(whole[:n])
-        append(path, labels(records[2:3]))
+        torn, aside = whole[n : n + 1] != b"\n", tmp_path / "labels.jsonl.torn"
+        aside.unlink(missing_ok=True)
+        with pytest.warns(UserWarning, match=r"cut short.*labels\.jsonl\.torn") if torn else nullcontext():
+            append(path, labels(records[2:3]))
+        if torn:
+            assert aside.read_bytes() == whole[:n].rpartition(b"\n")[2] + b"\n"
+        assert aside.exists() == torn
         kept, problems = read_log(path)
         assert kept[-1] == records[2]
         complete = whole[:n].count(b"\n") + (whole[n : n + 1] == b"\n")  # cut before the newline is no loss
         assert len(kept) == complete + 1 and len(problems) == (whole[n : n + 1] != b"\n")
         assert all(p.startswith(f"labels.jsonl, line {complete + 1}: not JSON") for p in problems)
+
+
+def test_several_writers_share_a_log(tmp_path, records):
+    """Four processes append at once, each line longer than a page of memory: all whole, each in its order."""
+    code = textwrap.dedent("""
+        import json, sys
+        from pathlib import Path
+        from mmbook.feedback.log import append
+        record, who = json.loads(sys.argv[2]), sys.argv[3]
+        for i in range(25):
+            record |= {"annotator": who, "id": f"{who}-{i}", "prompt": who * 9000}
+            append(Path(sys.argv[1]), [{"op": "label", "record": record}])
+    """)
+    path = tmp_path / "labels.jsonl"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), json.dumps(records[0]), who])
+        for who in "abcd"
+    ]
+    assert [writer.wait(120) for writer in writers] == [0] * 4
+    kept, problems = read_log(path)
+    assert not problems and len(kept) == 100
+    for who in "abcd":
+        assert [r["id"] for r in kept if r["annotator"] == who] == [f"{who}-{i}" for i in range(25)]
 
 
 def test_broken_lines_are_named_and_the_rest_is_kept(tmp_path, records):
