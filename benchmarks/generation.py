@@ -25,6 +25,7 @@ from mmbook.evaluate.pictures import (
     NOTHING,
     Judge,
     PictureReader,
+    come_back,
     load_judge,
     train_judge,
     verdict,
@@ -38,7 +39,8 @@ from mmbook.models.vq import to_quarters
 from mmbook.training import Schedule, train
 from mmbook.training.paint import ARTWORK, learn_to_paint
 from mmbook.training.pretrain import quarter_targets
-from mmbook.world import KINDS, SceneBatch, parse, render, sample_scenes
+from mmbook.world import KINDS, SceneBatch, render, sample_scenes
+from mmbook.world.captions import article
 
 SEEDS = (0, 1, 2)
 SCENES = 500
@@ -126,9 +128,7 @@ def preferences() -> None:
     def note(name: str, seed: int, model: Painter, **more: Any) -> dict[str, Any]:
         pictures = model.pictures(model.sample(scenes, seed=1))
         row = {"run": name, "seed": seed, **verdict(judge, pictures, scenes), **more}
-        named = [parse(c) for c in tower.sample(pictures, greedy=True)]
-        kept = [len({*s.kinds} & {*(n.kinds if n else ())}) for s, n in zip(scenes, named, strict=True)]
-        row["read"] = sum(kept) / sum(len(s.kinds) for s in scenes)
+        row["read"] = come_back(tower, pictures, scenes)
         rows.append(row)
         print(row, flush=True)
         return row
@@ -181,7 +181,7 @@ def data() -> None:
     for seed in SEEDS:
         few, many = (alone(np.repeat(kinds, n), seed) for n in (4, 40))
         asked = np.repeat(kinds, 36)
-        pictures = painter.pictures(painter.sample([f"a {KINDS[k]}." for k in asked], seed=100 + seed))
+        pictures = painter.pictures(painter.sample([f"{article(KINDS[k])}." for k in asked], seed=100 + seed))
         seen, _ = load_judge().names(pictures)
         agreed = (seen == asked[:, None]).any(1)
         sets = {

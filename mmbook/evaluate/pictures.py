@@ -16,7 +16,7 @@ from mmbook.models.threads import one_thread
 from mmbook.models.vq import to_quarters
 from mmbook.training import Schedule, train
 from mmbook.training.pretrain import quarter_targets
-from mmbook.world import KINDS, Scene, SceneBatch, render, sample_scenes
+from mmbook.world import KINDS, Scene, SceneBatch, parse, render, sample_scenes
 from mmbook.world.stickers import BACKGROUND
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "tiny_painter" / "judge.safetensors"
@@ -123,6 +123,13 @@ def verdict(judge: Judge, pictures: np.ndarray, asked: Sequence[Scene] | SceneBa
         "big": float(big[there].mean()) if there.any() else 0.0,
         "warm": float(warmth(pictures).mean()),
     }
+
+
+def come_back(captioner: Any, pictures: np.ndarray, asked: Sequence[Scene] | SceneBatch) -> float:
+    """The share of the kinds asked for that a captioner names, greedily, when it is shown the pictures."""
+    said = [parse(caption) for caption in captioner.sample(pictures, greedy=True)]
+    kept = [len({*s.kinds} & {*(n.kinds if n else ())}) for s, n in zip(asked, said, strict=True)]
+    return sum(kept) / sum(len(s.kinds) for s in asked)
 
 
 def _ink(pictures: np.ndarray) -> np.ndarray:

@@ -11,21 +11,11 @@ from torch import Tensor
 
 from mmbook.equations import approximate_kl, masked_mean, policy_loss
 from mmbook.exercises import Mistake, exercise
+from mmbook.exercises.comparing import compare
 
 
 def _same(a: Any, b: Tensor) -> bool:
     return torch.allclose(torch.as_tensor(a, dtype=b.dtype), b, rtol=1e-4, atol=1e-6)
-
-
-def _compare(got: Any, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise the message of the wrong number that was given, or one that shows both."""
-    if got is None or (got.numel() if isinstance(got, Tensor) else np.size(got)) != 1:
-        raise Mistake("the result should be one number, the mean over steps with m = 1")
-    for says, wrong in mistakes.items():
-        if _same(got, wrong):
-            raise Mistake(says)
-    if not _same(got, right):
-        raise Mistake(f"the result is {float(got):.4f} where {float(right):.4f} is right, on a small batch")
 
 
 def _batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -55,7 +45,7 @@ def clipped_surrogate(answer: Callable[..., Tensor]) -> None:
     }
     wrong = {says: masked_mean(x, m) for says, x in mistakes.items()}
     wrong["padding is counted: average over m = 1 only"] = -torch.minimum(free, bounded).mean()
-    _compare(loss, policy_loss(log_p, log_p_old, A, m, 0.2), wrong)
+    compare(loss, policy_loss(log_p, log_p_old, A, m, 0.2), wrong)
     if not _same(answer(log_p, log_p_old, A, m, 0.5), policy_loss(log_p, log_p_old, A, m, 0.5)):
         raise Mistake("with eps = 0.2 all is right, with 0.5 it is not: use the argument eps")
     if not loss.requires_grad:
@@ -110,4 +100,4 @@ def kl_from_samples(answer: Callable[..., Tensor]) -> None:
     }
     wrong = {says: masked_mean(x, m) for says, x in mistakes.items()}
     wrong["padding is counted: average over m = 1 only"] = (torch.expm1(-d) + d).mean()
-    _compare(answer(log_p, log_p_old, m), approximate_kl(log_p, log_p_old, m), wrong)
+    compare(answer(log_p, log_p_old, m), approximate_kl(log_p, log_p_old, m), wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmbook.evaluate.pictures import NOTHING, PictureReader, extent, load_judge, verdict, warmth
+from mmbook.evaluate.pictures import NOTHING, PictureReader, come_back, extent, load_judge, verdict, warmth
 from mmbook.models.painter import load_painter
 from mmbook.world import KINDS, SIDE, Scene, Sticker, render, sample_scenes
 from mmbook.world.stickers import BACKGROUND
@@ -69,3 +69,16 @@ def test_a_reader_chooses_by_what_the_codes_draw():
     assert reader(scene, [big, big]) == "tie"
     with pytest.raises(ValueError, match="taste: expected one of big, warm, got 'loud'"):
         PictureReader(painter, "loud")
+
+
+def test_come_back_counts_the_kinds_that_a_captioner_names():
+    """Of five kinds it names two; a kind that is not there, and nonsense, count for nothing."""
+
+    class Captioner:
+        def sample(self, pictures, greedy):
+            assert greedy and len(pictures) == 3
+            return ["a cat and a bus.", "a fish.", "bus the cat a."]
+
+    quarters = [("cat", "dog"), ("fish",), ("cat", "bus")]
+    scenes = [Scene(tuple(Sticker(kind, i, big=False) for i, kind in enumerate(kinds))) for kinds in quarters]
+    assert come_back(Captioner(), np.zeros((3, 48, 48, 3), np.uint8), scenes) == 2 / 5
