@@ -103,7 +103,7 @@ DIVERGENCES = {
     "this is k2": lambda new, old, m: mean((new - old) ** 2 / 2, m),
     "old and new are exchanged": lambda new, old, m: mean((old - new).exp() - 1 - (old - new), m),
     "padding is counted": lambda new, old, m: ((new - old).exp() - 1 - (new - old)).mean(),
-    "is right, on a small batch": lambda new, old, m: mean((new - old).exp() - 1, m),
+    "is right, on a small example": lambda new, old, m: mean((new - old).exp() - 1, m),
 }
 
 
