@@ -164,3 +164,17 @@ def test_terms_that_are_referred_to_exist():
     for path in BOOK.rglob("*.md"):
         for term in re.findall(r"\{term\}`([^`]+)`", path.read_text(encoding="utf-8")):
             assert (re.search(r"<(.+)>", term) or [0, term])[1] in english, f"{path.name}: {term}"
+
+
+def test_each_picture_of_the_labellers_is_in_the_site_once(built_book):
+    pages = [p for p in built_book.rglob("*.html") if "mmb-static" in p.read_text(encoding="utf-8")]
+    assert len(pages) >= 2
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        tags = re.findall(r"<img data-key=[^>]*>", text)
+        files = [re.search(r'src="([^"]+)"', tag)[1] for tag in tags if "data-inline" not in tag]
+        assert files and not any(name.startswith("data:") for name in files)
+        assert all((page.parent / name).is_file() for name in files)
+        assert all((built_book / "_static" / "mmbook" / name).is_file() for name in ("loader.js", "labeller.css"))
+    pictures = [p.read_bytes() for p in (built_book / "_images" / "labeller").iterdir()]
+    assert len(set(pictures)) == len(pictures) > 50

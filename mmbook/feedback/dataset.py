@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 import html
+import os
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from mmbook.feedback import log
 from mmbook.feedback.items import digest, items_hash
-from mmbook.feedback.records import Item, Record
+from mmbook.feedback.records import Item, Record, form_of, shorten
 from mmbook.world import Scene, normalise
 
 if TYPE_CHECKING:
     from mmbook.feedback.labeller import Labeller
 
-Pair = tuple[Scene, str, str, Record]
+Picture = Scene | np.ndarray  # an array is uint8 (H, W, 3)
+Pair = tuple[Picture, str, str, Record]
 
 
 class Judgement(NamedTuple):
-    """What one record says: a "pair" or "ranking" (the best caption first), a "tie", or a "rating"."""
+    """What one record says: a "pair" or "ranking" (the best caption first), a "tie", or a "rating".
+
+    Of a ranking `ranked` captions are in order and the rest only worse than those; 0 is all of them.
+    """
 
     kind: str
-    scene: Scene
+    scene: Picture
     captions: tuple[str, ...]
     record: Record
     rating: int = 0
+    ranked: int = 0
 
 
-_ITEM = ("id", "kind", "prompt", "model", "temperature", "seed", "round", "scene", "responses")
+_ITEM = ("id", "kind", "prompt", "model", "temperature", "seed", "round", "scene", "image", "responses")
+
+
+def picture_key(picture: Picture) -> Any:
+    """What two pictures have in common when they are the same one; it can be hashed."""
+    return picture if isinstance(picture, Scene) else (picture.shape, picture.tobytes())
+
+
+def said(record: Record) -> tuple[str, tuple[str, ...], int] | None:
+    """Kind, captions and `ranked` of a record of texts, as in `Judgement`; None where it compares nothing.
+
+    Captions that say the same count once, at the best place.
+    """
+    if record["outcome"] not in ("label", "tie") or form_of(record["responses"]) != "text":
+        return None
+    kind, captions = record["kind"], list(record["responses"])
+    ranked = len(captions)
+    if kind == "ranking":
+        ranked = len(record["order"])
+        rest = [i for i in range(len(captions)) if i not in record["order"]]
+        captions = [captions[i] for i in [*record["order"], *rest]]
+    elif kind == "edit":
+        kind, captions = "pair", [record["edit"], *captions]
+    elif record["outcome"] == "tie":
+        kind = "tie"
+    elif kind == "pair":
+        captions = [captions[record["choice"]], captions[1 - record["choice"]]]
+    first = {normalise(caption): i for i, caption in reversed(list(enumerate(captions)))}
+    kept = sorted(first.values())
+    if len(kept) <= (kind != "rating"):
+        return None
+    listed = sum(i < ranked for i in kept)
+    partial = kind == "ranking" and listed < len(kept) - 1
+    return kind, tuple(captions[i] for i in kept), listed if partial else 0
 
 
 class Feedback:
@@ -47,27 +89,39 @@ class Feedback:
         seed: int = 0,
         live: bool = False,
         model: Any = None,
+        *,
+        foreign: log.Log | None = None,
     ) -> None:
         self.items, self.path, self.model = list(items), Path(path), model
         self.annotator, self.seed, self.live = annotator, seed, live
+        self.ordering: Any = None
+        self.lang, self.aspects = os.environ.get("MMBOOK_LANG", "en"), tuple[str, ...]()
         self._file = self.path.absolute()  # the notebook may change its folder
         self._read: tuple[tuple[int, int], log.Log] | None = None
         self._labeller: Labeller | None = None
+        self._foreign = foreign  # what a file holds that is no log
+        self._pictures: dict[str, np.ndarray | None] = {}
         self._parts: tuple[Feedback, ...] = ()
         self._refuse_other_items()
 
     @classmethod
     def from_log(cls, path: str | Path, model: Any = None) -> Feedback:
-        """Read a log, or a file of records that was downloaded from a page; broken lines are in `problems`.
+        """Read a log, what was downloaded from a page, or a file of TRL's rows: see `importing.read_labels`.
 
-        `model` is the model whose captions were judged; a reward model is built on it.
-        Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
+        `model` is the model whose captions were judged; a reward model is built on it. What cannot be read
+        is in `problems`. Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
         """
-        records, _ = log.read_log(path)
+        from mmbook.feedback.importing import read_foreign
+
+        foreign = read_foreign(path)
+        records = log.read_log(path)[0] if foreign is None else foreign.records
         if not records:
-            raise ValueError(f"{path}: the log holds no judgement yet; label first, or give another path")
-        items = {r["id"]: {k: r[k] for k in _ITEM} for r in records}
-        feedback = cls([], path, records[0]["annotator"], model=model)
+            why = f" ({foreign.problems[0]})" if foreign and foreign.problems else ""
+            raise ValueError(
+                f"{path}: the log holds no judgement yet{why}; label first, or give another path"
+            )
+        feedback = cls([], path, records[0]["annotator"], model=model, foreign=foreign)
+        items = {r["id"]: {k: r[k] for k in _ITEM if k in r} for r in records}
         feedback.items = list(items.values())
         return feedback
 
@@ -90,13 +144,15 @@ class Feedback:
         if self._parts:
             logs = [part._log() for part in self._parts]
             return log.Log([r for x in logs for r in x.records], [p for x in logs for p in x.problems])
+        if self._foreign is not None:
+            return self._foreign
         try:
             stat = self._file.stat()
         except FileNotFoundError:
             return log.Log()
         stamp = (stat.st_size, stat.st_mtime_ns)
         if self._read is None or self._read[0] != stamp:
-            self._read = stamp, log.replay(self._file)
+            self._read = stamp, log.replay(self._file, self._read and self._read[1])
         return self._read[1]
 
     def _refuse_other_items(self) -> None:
@@ -119,13 +175,19 @@ class Feedback:
     def append(self, events: Sequence[log.Event]) -> None:
         """Write events to the log, which begins with its items' hash, and return when the disk has them.
 
-        Raises ValueError for feedback that was merged.
+        Raises ValueError for feedback that was merged, or imported from a file that is no log.
         """
+        if self._foreign is not None:
+            raise ValueError(f"{self.path.name}: these are rows of another tool; label in a log of their own")
         if self._parts:
             raise ValueError(f"{self.path.name}: these are several logs read as one; label in one of them")
         begun = self._file.exists() and self._file.stat().st_size > 0
         header = {"op": "items", "schema": 1, "hash": items_hash(self.items), "n": len(self.items)}
         log.append(self._file, events if begun else [header, *events])
+
+    def order(self) -> list[str]:
+        """The ids of the items in the order of asking, which an `ordering` changes as labels arrive."""
+        return self.ordering.ids(self) if self.ordering else [item["id"] for item in self.items]
 
     @property
     def records(self) -> list[Record]:
@@ -137,19 +199,36 @@ class Feedback:
         """One message for each line of the log that could not be read."""
         return list(self._log().problems)
 
+    def _picture(self, record: Record) -> Picture | None:
+        """The picture that was asked about, if there is one. Warns of one that cannot be decoded."""
+        if "scene" in record:
+            return Scene.from_json(record["scene"])
+        if (uri := record["image"]) is None:
+            return None
+        if uri not in self._pictures:
+            from mmbook.feedback.media import decode_picture
+
+            try:
+                self._pictures[uri] = decode_picture(uri)
+            except ValueError as error:
+                self._pictures[uri] = None
+                warnings.warn(
+                    f"{self.path.name}, record {shorten(record['id'])}: image: {error}; left out",
+                    stacklevel=3,
+                )
+        return self._pictures[uri]
+
     def pairs(self, minimum: int = 0) -> list[Pair]:
         """(scene, better caption, worse caption, record) for each label on two captions that differ.
 
-        Raises ValueError when there are fewer than `minimum`.
+        Where a record has an `image`, that is the scene, uint8 (H, W, 3). Left out are records without a
+        picture, and those that compare pictures or sounds. Raises ValueError for fewer than `minimum`.
         """
-        usable = []
-        for r in self._log().records:
-            if r["kind"] != "pair":
-                continue
-            a, b = r["responses"]
-            if r["outcome"] == "label" and normalise(a) != normalise(b):
-                better, worse = (b, a) if r["choice"] else (a, b)
-                usable.append((Scene.from_json(r["scene"]), better, worse, r))
+        usable = [
+            (j.scene, j.captions[0], j.captions[1], j.record)
+            for j in self.judgements()
+            if j.kind == "pair" and j.record["kind"] == "pair"
+        ]
         if len(usable) < minimum:
             raise ValueError(
                 f"{self.path.name}: {len(usable)} usable pairs, but {minimum} are needed "
@@ -161,43 +240,40 @@ class Feedback:
         """Everything that a reward can be learned from, in the order of the log.
 
         An edit is a pair, the edited caption better than the original. Left out are pairs judged "both bad",
-        skipped pairs, and captions that say the same as a better one.
+        what was skipped, captions that say the same as a better one, records without a picture, and those
+        that judge pictures or sounds.
         """
         found = []
-        for r in self._log().records:
-            scene, said, kind, rating = Scene.from_json(r["scene"]), list(r["responses"]), r["kind"], 0
-            if kind == "ranking":
-                said = [said[i] for i in r["order"]]
-            elif kind == "edit":
-                kind, said = "pair", [r["edit"], *said]
-            elif kind == "rating":
-                rating = r["rating"]
-            elif r["outcome"] == "tie":
-                kind = "tie"
-            elif r["outcome"] == "label":
-                said = [said[r["choice"]], said[1 - r["choice"]]]
-            else:
-                continue
-            different = {normalise(caption): caption for caption in reversed(said)}
-            captions = [caption for caption in said if different.pop(normalise(caption), None) is not None]
-            if len(captions) > (kind != "rating"):
-                found.append(Judgement(kind, scene, tuple(captions), r, rating))
+        for record in self._log().records:
+            if (what := said(record)) and (scene := self._picture(record)) is not None:
+                kind, captions, ranked = what
+                rating = record["rating"] if kind == "rating" else 0
+                found.append(Judgement(kind, scene, captions, record, rating, ranked))
         return found
 
-    def demonstrations(self) -> list[tuple[Scene, str]]:
-        """Scene and caption of each edit: what the reader would have said, to be imitated."""
-        return [(Scene.from_json(r["scene"]), r["edit"]) for r in self._log().records if r["kind"] == "edit"]
+    def demonstrations(self) -> list[tuple[Picture, str]]:
+        """Picture and caption of each edit of a text: what the reader would have said, to be imitated."""
+        return [
+            (scene, r["edit"])
+            for r in self._log().records
+            if r["kind"] == "edit" and isinstance(r.get("edit"), str)
+            if (scene := self._picture(r)) is not None
+        ]
 
     def ready(self, minimum: int = 20) -> bool:
         """Whether there are at least `minimum` usable pairs."""
         return len(self.pairs()) >= minimum
 
     def contradictions(self) -> float:
-        """The share of labels whose pair of captions of the same scene was also judged the other way."""
+        """The share of labels whose pair of responses to the same question was also judged the other way."""
         chosen = defaultdict(list)
-        for scene, better, worse, _ in self.pairs():
-            pair = digest([scene.to_json(), sorted(map(normalise, (better, worse)))])
-            chosen[pair].append(normalise(better))
+        for r in self._log().records:
+            if r["kind"] != "pair" or r["outcome"] != "label":
+                continue
+            names = [normalise(x) if isinstance(x, str) else digest(x) for x in r["responses"]]
+            if names[0] != names[1]:
+                asked = Scene.from_json(r["scene"]).to_json() if "scene" in r else r["image"]
+                chosen[digest([r["prompt"], asked, sorted(names)])].append(names[r["choice"]])
         total = sum(map(len, chosen.values()))
         return sum(len(c) for c in chosen.values() if len(set(c)) > 1) / total if total else 0.0
 
@@ -223,6 +299,15 @@ class Feedback:
 
             self._labeller = Labeller(self)
         return self._labeller
+
+    def review(self, found: Sequence[tuple[Record, float]]) -> Labeller:
+        """A labeller that shows labels again, each with its probability for a model: relabel it or keep it.
+
+        `found` is what `disagreements` returns.
+        """
+        from mmbook.feedback.labeller import Labeller
+
+        return Labeller(self, [(record["id"], p) for record, p in found])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if self.live:

@@ -120,8 +120,18 @@ def items_hash(items: Sequence[Item]) -> str:
 
 def shown_first(seed: int, annotator: str, item_id: str) -> int:
     """The index of the response that this annotator sees first; `shownFirst` in labeller.js is its twin."""
-    h = 0x811C9DC5  # 32-bit FNV-1a, then the high bits mixed down: its lowest bit alone is only a parity
-    for byte in f"{seed}|{annotator}|{item_id}".encode():
+    return _mix(f"{seed}|{annotator}|{item_id}") & 1
+
+
+def shown_order(seed: int, annotator: str, item_id: str, n: int) -> list[int]:
+    """The order in which this annotator sees n responses; `shownOrder` in labeller.js is its twin."""
+    return sorted(range(n), key=lambda i: (_mix(f"{seed}|{annotator}|{item_id}|{i}"), i))
+
+
+def _mix(text: str) -> int:
+    """32-bit FNV-1a with the high bits mixed down: its lowest bit alone is only a parity."""
+    h = 0x811C9DC5
+    for byte in text.encode():
         h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
     h = (h ^ h >> 16) * 0x7FEB352D & 0xFFFFFFFF
-    return (h ^ h >> 15) & 1
+    return h ^ h >> 15

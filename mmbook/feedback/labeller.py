@@ -1,55 +1,26 @@
-"""The labeller: one anywidget in a live notebook, and a readable list where there is no kernel."""
+"""The labeller: one anywidget in a live notebook, and a page that labels where there is no kernel."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
-from PIL import Image
 
 from mmbook.feedback.log import Event
-from mmbook.feedback.records import Item, Record, make_record, now, validate
-from mmbook.world import Scene, render, say
-from mmbook.world.writers import describe
+from mmbook.feedback.page import fragment
+from mmbook.feedback.records import Record, make_record, now, validate
+from mmbook.feedback.views import Views
 
 if TYPE_CHECKING:
     from mmbook.feedback.dataset import Feedback
 
 _HERE = Path(__file__).parent
-LARGE, SMALL = 240, 96  # pixels of the picture that is judged, and of the one in the list
-LISTED = 6  # items in the list, so that a page stays small
-NO_KERNEL = "Labelling needs a running notebook: open this page as a notebook and run this cell."
-
-
-def pictures(items: list[Item], size: int) -> list[str]:
-    """The items' scenes as palette PNG data URIs, `size` pixels wide."""
-    uris = []
-    for pixels in render([Scene.from_json(item["scene"]) for item in items], size):
-        file = io.BytesIO()
-        Image.fromarray(pixels).quantize(64, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        uris.append("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-    return uris
-
-
-def _alt(item: Item) -> str:
-    return say(describe(Scene.from_json(item["scene"]), "detailed"))
-
-
-def listing(items: list[Item]) -> str:
-    """The first items as plain HTML, picture and captions, readable without a kernel or JavaScript."""
-    rows = []
-    for item, uri in zip(items[:LISTED], pictures(items[:LISTED], SMALL), strict=True):
-        captions = "".join(f'<p dir="auto">{html.escape(text)}</p>' for text in item["responses"])
-        alt = html.escape(_alt(item))
-        rows.append(f'<li><img src="{uri}" width="{SMALL}" height="{SMALL}" alt="{alt}">{captions}</li>')
-    rest = len(items) - LISTED
-    more = f"<p>And {rest} more.</p>" if rest > 0 else ""
-    return f'<div class="mmbook-pairs"><p>{NO_KERNEL}</p><ol>{"".join(rows)}</ol>{more}</div>'
+AHEAD = 20  # items whose pictures are sent before they are asked for
+ANSWER = ("outcome", "choice", "rating", "aspects", "edit", "order", "side")
+GIVEN = (*ANSWER, "shown", "ms", "via", "time")
 
 
 class Labeller(anywidget.AnyWidget):
@@ -58,44 +29,69 @@ class Labeller(anywidget.AnyWidget):
     The page sends its clicks in `outbox`, a list for each open page, and sends them again until they are
     acknowledged: `acks` has the number of each page's last click that is on the disk, `saved` counts all
     clicks that this kernel has written, `labels` is what the log now holds. So a click that comes while the
-    kernel is busy is late, never lost.
+    kernel is busy is late, never lost. `items` are texts and keys; `pictures` has what the next items show.
+    `order` is the order of asking, which labels may change; the items in `review` are looked at again.
     """
 
     _esm = _HERE / "labeller.js"
     _css = _HERE / "labeller.css"
     items: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    pictures = traitlets.Dict().tag(sync=True)
+    order: traitlets.List[Any] = traitlets.List().tag(sync=True)
     annotator = traitlets.Unicode().tag(sync=True)
     seed = traitlets.Unicode().tag(sync=True)  # as text: JavaScript's numbers end at 2**53
+    lang = traitlets.Unicode("en").tag(sync=True)
+    aspects: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    review: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    opinion = traitlets.Dict().tag(sync=True)
     outbox = traitlets.Dict().tag(sync=True)
     labels: traitlets.List[Any] = traitlets.List().tag(sync=True)
     acks = traitlets.Dict().tag(sync=True)
     saved = traitlets.Int(0).tag(sync=True)
     trouble = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, feedback: Feedback) -> None:
+    def __init__(self, feedback: Feedback, review: Sequence[tuple[str, float]] = ()) -> None:
+        """Show a feedback's items, or only those in `review`: ids, with how likely a model finds the label."""
         self._feedback = feedback
         self._by_id = {item["id"]: item for item in feedback.items}
-        shown = [
-            {
-                "id": item["id"],
-                "prompt": item["prompt"],
-                "responses": item["responses"],
-                "image": uri,
-                "alt": _alt(item),
-            }
-            for item, uri in zip(feedback.items, pictures(feedback.items, LARGE), strict=True)
-        ]
+        self._views = Views(feedback.items, feedback.model)
+        self._view = {view["id"]: view for view in self._views.items}
+        labels, order = self._live_labels(), feedback.order()
+        review_ids = [id for id, _ in review]
         super().__init__(
-            items=shown, annotator=feedback.annotator, seed=str(feedback.seed), labels=self._live_labels()
+            items=self._views.items,
+            order=order,
+            labels=labels,
+            pictures=self._ahead(order, labels, review_ids),
+            annotator=feedback.annotator,
+            seed=str(feedback.seed),
+            lang=feedback.lang,
+            aspects=list(feedback.aspects),
+            review=review_ids,
+            opinion=dict(review),
         )
 
-    def _live_labels(self) -> list[str]:
-        """The ids of the judged items in the order of the judgements."""
+    def _live_labels(self) -> list[dict[str, Any]]:
+        """What the page needs of the live labels, in the order of the judgements."""
         return [
-            r["id"]
+            {"id": r["id"], **{name: r[name] for name in ANSWER if name in r}}
             for r in self._feedback.records
             if r["id"] in self._by_id and r["annotator"] == self._feedback.annotator
         ]
+
+    def _ahead(
+        self, order: list[str], labels: list[dict[str, Any]], review: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """The pictures and sounds of the next items; those sent before, as long as they reach far enough."""
+        done = {label["id"] for label in labels}
+        ids = [*review, *(id for id in order if id not in done)][: max(AHEAD, len(review))]
+        wanted = {id: self._views.keys(self._view[id]) for id in ids}
+        sent = self.pictures if review == () else {}
+        near = [key for id in ids[: AHEAD // 2] for key in wanted[id]]
+        if sent and all(key in sent for key in near):
+            return sent
+        keys = dict.fromkeys(key for keys in wanted.values() for key in keys)
+        return {key: sent[key] for key in keys if key in sent} | self._views.uris(k for k in keys if k not in sent)
 
     @traitlets.observe("outbox")
     def _write(self, change: dict[str, Any]) -> None:
@@ -103,7 +99,7 @@ class Labeller(anywidget.AnyWidget):
         acks, wrong = dict(self.acks), list[str]()
         events = list[Event]()
         try:
-            live = self._live_labels()
+            live = {label["id"] for label in self._live_labels()}
             for page, clicks in change["new"].items():
                 for click in clicks:
                     if click["n"] > acks.get(page, 0):
@@ -111,45 +107,42 @@ class Labeller(anywidget.AnyWidget):
                         self._take(click, live, events, wrong)
             if events:
                 self._feedback.append(events)
+            labels = self._live_labels()
         except OSError as error:
             self.trouble = (
                 f"Not saved: {self._feedback.path.name} cannot be written "
                 f"({error.strerror or error}). The next click tries again."
             )
             return
+        order = self._feedback.order()
         with self.hold_sync():
-            self.labels, self.acks, self.saved = live, acks, self.saved + len(events)
+            self.labels, self.acks, self.saved = labels, acks, self.saved + len(events)
+            self.order, self.pictures = order, self._ahead(order, labels)
             self.trouble = f"Not saved: {'; '.join(wrong)}" if wrong else ""
 
-    def _take(self, click: Event, live: list[str], events: list[Event], wrong: list[str]) -> None:
-        """Turn a click into an event of the log and update the live labels, or say what is wrong with it."""
+    def _take(self, click: Event, live: set[str], events: list[Event], wrong: list[str]) -> None:
+        """Turn a click into events of the log and update the live labels, or say what is wrong with it."""
         item = self._by_id.get(click.get("id", ""))
         if item is None:
             wrong.append(f"id: expected one of the {len(self._by_id)} items, got {click.get('id')!r}")
-        elif click.get("op") == "undo":
-            if item["id"] in live:  # another page may have taken it back already
-                live.reverse()
-                live.remove(item["id"])
-                live.reverse()
-                events.append(
-                    {
-                        "op": "undo",
-                        "id": item["id"],
-                        "annotator": self.annotator,
-                        "time": click.get("time") or now(),
-                    }
-                )
+            return
+        event = {"id": item["id"], "annotator": self.annotator, "time": click.get("time") or now()}
+        again = item["id"] in live  # another page may have taken it back already, or judged it
+        if click.get("op") in ("undo", "keep"):
+            if again:
+                events.append({"op": click["op"], **event})
+                live -= {item["id"]} if click["op"] == "undo" else set()
+            return
+        given = {name: click[name] for name in GIVEN if name in click}
+        record: Record = make_record(item, annotator=self.annotator, **given)
+        if problems := validate(record):
+            wrong += problems
         else:
-            given = {k: click[k] for k in ("outcome", "choice", "side", "ms", "via", "time") if k in click}
-            record: Record = make_record(item, annotator=self.annotator, **given)
-            if problems := validate(record):
-                wrong += problems
-            else:
-                events.append({"op": "label", "record": record})
-                live.append(item["id"])
+            events += [*([{"op": "undo", **event}] if again else []), {"op": "label", "record": record}]
+            live.add(item["id"])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        plain = {"text/plain": repr(self._feedback), "text/html": listing(self._feedback.items)}
+        plain = {"text/plain": repr(self._feedback), "text/html": fragment(self._feedback)}
         return {**data, **plain}, metadata

@@ -19,15 +19,22 @@ except ImportError:  # Windows: there a line is still written in one piece, but 
 from mmbook.feedback.records import Record, shorten, validate
 
 Event = dict[str, Any]
+END = 256  # bytes of a known log that must still be there for reading to go on behind them
 
 
 @dataclass
 class Log:
-    """What a log says: the live records, a message for each broken line, and the header if there is one."""
+    """What a log says: the live records, a message for each broken line, and the header if there is one.
+
+    `lines`, `size` and `end`, its last bytes, tell where reading can go on when the log has grown.
+    """
 
     records: list[Record] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     header: Event | None = None
+    lines: int = 0
+    size: int = 0
+    end: bytes = b""
 
 
 @contextmanager
@@ -80,14 +87,15 @@ def _set_aside(path: Path, line: bytes) -> None:
         )
 
 
-def replay(path: str | Path) -> Log:
+def replay(path: str | Path, known: Log | None = None) -> Log:
     """Read a log of events, or a file of bare records, and keep everything that can be read.
 
-    Raises FileNotFoundError where there is no file, OSError where it cannot be read.
+    What is `known` of the log is taken over, and changed, if the file only grew since. Raises
+    FileNotFoundError where there is no file, OSError where it cannot be read.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data, log = _read(path, known or Log())
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: there is no such feedback log; check the path, or label first with "
@@ -95,15 +103,30 @@ def replay(path: str | Path) -> Log:
         ) from None
     except OSError as error:
         raise OSError(f"{path}: cannot be read ({error.strerror}); expected a file of JSON lines") from error
-    log = Log()
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, log.lines + 1):
         if line.strip():
             try:
                 problems = _take(line, log)
             except RecursionError:
                 problems = ["nested too deeply for a record"]
             log.problems += [f"{path.name}, line {number}: {problem}" for problem in problems]
+    log.lines, log.size, log.end = log.lines + len(lines) - 1, log.size + len(data), (log.end + data)[-END:]
     return log
+
+
+def _read(path: Path, known: Log) -> tuple[bytes, Log]:
+    """The bytes that are not known yet, and the log that they continue: a new one unless the file only grew."""
+    with path.open("rb") as file:
+        if known.end.endswith(b"\n"):
+            file.seek(known.size - len(known.end))
+            data = file.read()
+            if data.startswith(known.end):
+                return data[len(known.end) :], known
+            file.seek(0)
+        data = file.read()
+    mark = b"\xef\xbb\xbf" if data.startswith(b"\xef\xbb\xbf") else b""
+    return data.removeprefix(mark), Log(size=len(mark))
 
 
 def read_log(path: str | Path) -> tuple[list[Record], list[str]]:
@@ -142,15 +165,16 @@ def _take(line: bytes, log: Log) -> list[str]:
             return wrong
         assert isinstance(record, dict)
         log.records.append(record)
-    elif op == "undo":
+    elif op in ("undo", "keep"):
         at = [
             i
             for i, r in enumerate(log.records)
             if r["id"] == event.get("id") and r["annotator"] == event.get("annotator", r["annotator"])
         ]
         if not at:
-            return [f"undo: expected the id of a label further up, got {shorten(event.get('id'))}"]
-        del log.records[at[-1]]
+            return [f"{op}: expected the id of a label further up, got {shorten(event.get('id'))}"]
+        if op == "undo":
+            del log.records[at[-1]]
     else:
-        return [f"op: expected 'items', 'label' or 'undo', got {shorten(op)}"]
+        return [f"op: expected 'items', 'label', 'undo' or 'keep', got {shorten(op)}"]
     return []

@@ -16,6 +16,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mmbook import __version__
+from mmbook.publishing import labellers
 from mmbook.publishing.execution import poll_kernels_in_slices
 from mmbook.publishing.numbers import NumberError, number_text
 from mmbook.publishing.repository import repository_url
@@ -41,11 +42,13 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def drop_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Keep thebe, which would load from the network, off every page."""
+    """Keep thebe, which would load from the network, and the state of widgets, which nothing reads, off pages."""
 
     def wanted(script: Any) -> bool:
-        body = getattr(script, "attributes", {}).get("body")
-        return "thebe" not in f"{getattr(script, 'filename', script)} {body}".lower()
+        more = getattr(script, "attributes", {})
+        if "widget-state" in (more.get("type") or ""):
+            return False
+        return "thebe" not in f"{getattr(script, 'filename', script)} {more.get('body')}".lower()
 
     for key in ("script_files", "css_files"):
         context[key] = [script for script in context.get(key, ()) if wanted(script)]
@@ -132,6 +135,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mmbook-status", StatusDirective)
     app.add_builder(NotebooksBuilder)
     app.connect("config-inited", configure, priority=900)
+    labellers.setup(app)
     app.connect("doctree-resolved", drop_thebe_settings, priority=999)
     app.connect("html-page-context", drop_scripts, priority=999)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

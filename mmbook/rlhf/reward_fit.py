@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import log_prob, ordinal_loss, preference_loss, ranking_loss, tie_loss
-from mmbook.feedback.dataset import Judgement
-from mmbook.world import Scene
+from mmbook.feedback.dataset import Judgement, Picture, picture_key
+from mmbook.world import Scene, render
 
 if TYPE_CHECKING:
     from mmbook.rlhf.reward_model import Heads, RewardConfig, RewardModel
@@ -25,13 +25,19 @@ class Features:
     `pictures` stand in for the judgements' own scenes. Raises ValueError for states that are no numbers.
     """
 
+    ranked: Tensor | None = None  # how many responses of each ranking are in order; by default all
+
     @torch.no_grad()
-    def __init__(self, trunk: Any, judged: Sequence[Judgement], pictures: Sequence[Scene]) -> None:
+    def __init__(self, trunk: Any, judged: Sequence[Judgement], pictures: Sequence[Picture]) -> None:
         self.trunk, self.kind = trunk, torch.tensor([KINDS.index(j.kind) for j in judged])
         self.rating = torch.tensor([j.rating - 1 for j in judged])
         self.size = torch.tensor([len(j.captions) for j in judged])
+        self.ranked = torch.tensor([j.ranked or len(j.captions) for j in judged])
         self.first = self.size.cumsum(0) - self.size
         self.of = torch.arange(len(judged)).repeat_interleave(self.size)
+        if any(isinstance(picture, np.ndarray) for picture in pictures):
+            size = trunk.picture_size
+            pictures = [render([p], size)[0] if isinstance(p, Scene) else p for p in pictures]
         self.prefix = trunk.prefix(pictures)
         self.ids, self.mask = trunk.tokens([caption for j in judged for caption in j.captions])
         states, log_p = [], []
@@ -41,6 +47,10 @@ class Features:
         self.states, self.log_p = torch.cat(states), torch.cat(log_p)
         if not self.states.isfinite().all():
             raise ValueError("the model's states are not finite numbers, so no reward can be built on them")
+
+    def listed(self, rows: Tensor) -> Tensor:
+        """How many responses of some judgements are in order; the rest are only worse."""
+        return (self.size if self.ranked is None else self.ranked)[rows]
 
     def rewards(self, model: RewardModel, rows: Tensor, heads: Heads | None = None) -> Tensor:
         """R (N, K) of the responses of some judgements, zero where one has fewer than K.
@@ -89,9 +99,11 @@ class Judge(nn.Module):
         if rated.any():
             rating = features.rating[rows][rated].to(R.device)
             total = total + rated.sum() * ordinal_loss(R[rated, 0], rating, self.kappa)
-        for K in size[kind == KINDS.index("ranking")].unique().tolist():
-            some = (kind == KINDS.index("ranking")) & (size == K)
-            total = total + some.sum() * ranking_loss(R[some, :K])
+        ranking, ranked = kind == KINDS.index("ranking"), features.listed(rows)
+        for K, m in torch.stack([size, ranked], 1)[ranking].unique(dim=0).tolist():
+            some = ranking & (size == K) & (ranked == m)
+            of_all = ranking_loss(R[some, :K])  # less what an order of the last K - m would say
+            total = total + some.sum() * (of_all - ranking_loss(R[some, m:K]) if K - m > 1 else of_all)
         return total / len(rows)
 
 
@@ -163,7 +175,7 @@ def _fit(
 def cross_validate(
     new: Callable[[int], RewardModel],
     features: Features,
-    scenes: Sequence[Scene],
+    scenes: Sequence[Picture],
     config: RewardConfig,
     seed: int,
 ) -> tuple[float, int, int]:
@@ -172,8 +184,9 @@ def cross_validate(
     `scenes` has the scene of each judgement; all judgements of a scene are held out together, so a pair that
     was judged twice is never in both parts.
     """
-    number = {scene: i for i, scene in enumerate(dict.fromkeys(scenes))}
-    scene_of = torch.tensor([number[scene] for scene in scenes])
+    keys = [picture_key(scene) for scene in scenes]
+    number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    scene_of = torch.tensor([number[key] for key in keys])
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(number)))
     rows = order.argsort()[scene_of].argsort(stable=True)
     folds = order.tensor_split(min(config.folds, len(number)))
@@ -193,12 +206,14 @@ def cross_validate(
 def comparisons(R: Tensor, features: Features, rows: Tensor) -> tuple[int, int]:
     """How many comparisons judgements with rewards R (N, K) make, and how many of them R ranks right.
 
-    A pair is one, a ranking of K is K - 1, and each rating of the lower half is compared with one of the
-    upper half unless they are equal.
+    A pair is one, a ranking of K is K - 1 (each response with the next, those out of order with the last one
+    in order), and each rating of the lower half is compared with one of the upper half unless they are equal.
     """
     kind, size = features.kind[rows], features.size[rows]
     inside = (torch.arange(1, R.shape[1]) < size[:, None]) & ((kind == 0) | (kind == 3))[:, None]
-    ahead = (R[:, :-1] > R[:, 1:]).cpu()[inside]
+    last = (features.listed(rows) - 1)[:, None].clamp(max=R.shape[1] - 1)
+    above_each = torch.arange(R.shape[1] - 1).expand(len(rows), -1).minimum(last).to(R.device)
+    ahead = (R.gather(1, above_each) > R[:, 1:]).cpu()[inside]
     rated, order = R[kind == 2, 0].cpu(), features.rating[rows][kind == 2].sort(stable=True)
     half = len(rated) // 2
     low, high = order.indices[:half], order.indices[half : 2 * half]

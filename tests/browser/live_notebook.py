@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 from jupyter_client import BlockingKernelClient
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = re.compile(r"^(?:https?|wss?)://(?!127\.0\.0\.1[:/])")
@@ -35,11 +35,21 @@ def wait_for(what: Any, seconds: float = 60.0) -> Any:
     raise TimeoutError(f"waited {seconds:.0f} s in vain") from error
 
 
-class Jupyter:
-    """A server of JupyterLab ("lab") or Notebook 7 ("notebook") on loopback, with settings of its own."""
+def same(a: Any, b: Any) -> bool:
+    """Whether two JSON values are equal; for waiting with a message that shows both."""
+    if a != b:
+        raise AssertionError(f"{a!r} is not {b!r}")
+    return True
 
-    def __init__(self, folder: Path, app: str) -> None:
-        self.folder, self.work, self.app = folder, folder / "work", app
+
+class Jupyter:
+    """A server of JupyterLab ("lab"), Notebook 7 ("notebook") or Notebook 6 ("classic") on loopback.
+
+    It has settings of its own; `python` is the interpreter of the environment it runs in.
+    """
+
+    def __init__(self, folder: Path, app: str, python: str | Path = sys.executable) -> None:
+        self.folder, self.work, self.app, self.python = folder, folder / "work", app, str(python)
         self.work.mkdir(parents=True)
         quiet = folder / "settings" / "@jupyterlab" / "apputils-extension"  # or a news pop-up covers the page
         quiet.mkdir(parents=True)
@@ -65,18 +75,23 @@ class Jupyter:
             **{name: str(self.folder / place) for name, place in places.items()},
         }
         self.log = (self.folder / "server.log").open("w")
+        port = self.base.rpartition(":")[2]
+        options = [
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={port}",
+            "--IdentityProvider.token=secret",
+            f"--ServerApp.root_dir={self.work}",
+        ]
+        if self.app == "classic":
+            options = [
+                "--NotebookApp.ip=127.0.0.1",
+                f"--NotebookApp.port={port}",
+                "--NotebookApp.token=secret",
+                f"--NotebookApp.notebook_dir={self.work}",
+            ]
+        module = {"lab": "jupyterlab", "notebook": "notebook", "classic": "notebook"}[self.app]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                {"lab": "jupyterlab"}.get(self.app, self.app),
-                "--no-browser",
-                "--allow-root",
-                "--ServerApp.ip=127.0.0.1",
-                f"--ServerApp.port={self.base.rpartition(':')[2]}",
-                "--IdentityProvider.token=secret",
-                f"--ServerApp.root_dir={self.work}",
-            ],
+            [self.python, "-m", module, "--no-browser", "--allow-root", *options],
             env=env,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -145,27 +160,35 @@ class Jupyter:
 
 
 class Notebook:
-    """A notebook open in one of the two front ends, with what went wrong in `errors` and `outside`."""
+    """A notebook open in one of the front ends, with what went wrong in `errors` and `outside`."""
 
-    def __init__(self, server: Jupyter, browser: Browser, name: str) -> None:
+    CELLS = ".jp-Notebook .jp-Cell"
+
+    def __init__(self, server: Jupyter, browser: Browser, name: str, **options: Any) -> None:
         self.server, self.name = server, name
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **options})
         self.outside: list[str] = []
         self.errors: list[str] = []
         context.route(OUTSIDE, lambda route: (self.outside.append(route.request.url), route.abort()))
-        self.page: Page = context.new_page()
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        place = "lab/tree" if server.app == "lab" else "notebooks"
-        self.page.goto(f"{server.base}/{place}/{name}?token=secret")
-        self.wait_ready()
+        self.page = self.another_tab(context)
 
-    def wait_ready(self) -> None:
+    def another_tab(self, context: BrowserContext | None = None) -> Page:
+        """Open the same notebook in one more tab."""
+        page: Page = (context or self.page.context).new_page()
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        place = "lab/tree" if self.server.app == "lab" else "notebooks"
+        page.goto(f"{self.server.base}/{place}/{self.name}?token=secret")
+        self.wait_ready(page)
+        return page
+
+    def wait_ready(self, page: Page | None = None) -> None:
         """Wait until the cells are shown and the kernel is attached."""
-        self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
+        page = page or self.page
+        page.locator(f"{self.CELLS}.jp-CodeCell").first.wait_for(timeout=60_000)
         self.server.wait_idle(self.name)
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=30_000)
-        self.page.get_by_text("No Kernel", exact=True).wait_for(state="hidden")
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=30_000)
+        page.get_by_text("No Kernel", exact=True).wait_for(state="hidden")
 
     def choose(self, menu: str, entry: str) -> None:
         """Choose an entry of the menu bar."""
@@ -176,18 +199,52 @@ class Notebook:
         """Run all cells."""
         self.choose("Run", "Run All Cells")
 
+    def pid(self) -> int:
+        """The process of the kernel."""
+        return self.server.ask(self.name, "import os; print(os.getpid())")
+
     def restart(self) -> None:
         """Restart the kernel from the menu and wait for the new one."""
-        process = self.server.ask(self.name, "import os; print(os.getpid())")
+        process = self.pid()
+        self._restart()
+        wait_for(lambda: self.pid() != process)
+        self.wait_ready()
+
+    def _restart(self) -> None:
         self.choose("Kernel", "Restart Kernel…")
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
-        wait_for(lambda: self.server.ask(self.name, "import os; print(os.getpid())") != process)
-        self.wait_ready()
 
     def cells(self) -> int:
         """The number of cells."""
-        return self.page.locator(".jp-Notebook .jp-Cell").count()
+        return self.page.locator(self.CELLS).count()
 
     def close(self) -> None:
         """Close the window."""
         self.page.context.close()
+
+
+class ClassicNotebook(Notebook):
+    """A notebook open in Notebook 6, whose widgets are those of Colab's versions."""
+
+    CELLS = "#notebook .cell"
+
+    def wait_ready(self, page: Page | None = None) -> None:
+        """Wait until the cells are shown and the kernel is attached."""
+        page = page or self.page
+        page.locator(f"{self.CELLS}.code_cell").first.wait_for(timeout=60_000)
+        self.server.wait_idle(self.name)
+        page.wait_for_function("Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()")
+        page.locator(".kernel_idle_icon").wait_for()
+
+    def choose(self, menu: str, entry: str) -> None:
+        """Choose an entry, named by its id, of the menu bar."""
+        self.page.locator("#menubar .dropdown > a", has_text=re.compile(f"^{menu}$")).click()
+        self.page.locator(f"#{entry} a").click()
+
+    def run_all(self) -> None:
+        """Run all cells."""
+        self.choose("Cell", "run_all_cells")
+
+    def _restart(self) -> None:
+        self.choose("Kernel", "restart_kernel")
+        self.page.locator(".modal-dialog .btn-danger").click()
