@@ -26,13 +26,14 @@ from scipy.stats import binomtest, t
 from mmbook import collect_human_feedback, load_pretrained_model, train_reward_model
 from mmbook.equations import log_prob
 from mmbook.evaluate.preferences import leads
-from mmbook.feedback import SimulatedAnnotator, make_record, shown_first
+from mmbook.feedback import Feedback, SimulatedAnnotator, make_record, shown_first
 from mmbook.feedback.agreement import answers, first_shown, gold, self_agreement, unusual_times
 from mmbook.feedback.habits import Contrary, PositionBiased, Tired
 from mmbook.feedback.items import make_items
 from mmbook.feedback.ordering import order, worth_asking
 from mmbook.feedback.records import Item, Record
-from mmbook.world import Scene
+from mmbook.feedback.taste import taste
+from mmbook.world import STYLES, Scene
 
 torch.set_num_threads(1)
 POOL, TEST = 1500, 400  # pairs of the captioner's own captions, and how many of them are held out
@@ -146,39 +147,54 @@ CLICK_TASTES: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {"folds": 2, "most": 2000, "minimum": 2}
 
 
+def leanings(feedback: Feedback) -> list[str]:
+    """What the labels clearly favour (+) or disfavour (-), in words."""
+    return [f"{'+' if x.weight > 0 else '-'}{x.name}" for x in taste(feedback).leanings if x.clear]
+
+
 def clicks() -> None:
     """Rewards from 10 to 80 answers of one reader, judged on pairs that this reader never saw."""
-    rows, values = list[dict[str, Any]](), dict[str, Any]()
+    rows = list[dict[str, Any]]()
     items = pool()[0][:TEST]
-    for taste, how in CLICK_TASTES.items():
-        gap = gaps("terse" if taste == "random" else taste)
+    for name, how in CLICK_TASTES.items():
+        gap = gaps("terse" if name == "random" else name)
         test = [(Scene.from_json(item["scene"]), *item["responses"][:: 1 if g > 0 else -1])
                 for item, g in zip(items, gap, strict=False) if g != 0]  # fmt: skip
         for seed in CLICK_SEEDS:
             for n in CLICKS:
                 some = collect_human_feedback(
-                    base(), n, SimulatedAnnotator(taste, seed, **how), seed=200 + seed
+                    base(), n, SimulatedAnnotator(name, seed, **how), seed=200 + seed
                 )
                 start = time.process_time()
                 reward = train_reward_model(some, seed=seed, **QUICK)
                 seconds, usable = time.process_time() - start, len(some.pairs())
                 found = float((leads(reward, test) > 0).mean())
-                rows.append({"taste": taste, "n": n, "seed": seed, "right": found, "choices": usable,
-                             "held_out": reward.accuracy, "seconds": round(seconds, 2)})  # fmt: skip
-        print(taste, [np.mean([r["right"] for r in rows if (r["taste"], r["n"]) == (taste, n)]).round(3)
+                rows.append({"taste": name, "n": n, "seed": seed, "right": found, "choices": usable,
+                             "held_out": reward.accuracy, "seconds": round(seconds, 2),
+                             "leanings": leanings(some)})  # fmt: skip
+        print(name, [np.mean([r["right"] for r in rows if (r["taste"], r["n"]) == (name, n)]).round(3)
                       for n in CLICKS], flush=True)  # fmt: skip
-    for taste in CLICK_TASTES:
+    write("feedback-clicks", told_by_clicks(rows), rows=rows)
+
+
+def told_by_clicks(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of the runs `rows`."""
+    values = dict[str, Any]()
+    for name in CLICK_TASTES:
         for n in CLICKS:
-            some_rows = [r for r in rows if (r["taste"], r["n"]) == (taste, n)]
-            says = f"{n} answers of a reader with the taste {taste}: fresh pairs ranked right"
-            spread(values, f"{taste}_{n}", [r["right"] for r in some_rows], says, 0.08)
+            some_rows = [r for r in rows if (r["taste"], r["n"]) == (name, n)]
+            says = f"{n} answers of a reader with the taste {name}: fresh pairs ranked right"
+            spread(values, f"{name}_{n}", [r["right"] for r in some_rows], says, 0.08)
+            own = {"terse": {"-(length)", "+style: terse"}}.get(name, {f"+style: {name}"})
+            said = [bool(own & set(r["leanings"]) if name in STYLES else r["leanings"]) for r in some_rows]
+            what = "runs in which the taste card names it" if name in STYLES else "cards that name anything"
+            values[f"{name}_{n}_named"] = number(np.mean(said), 0.25, f"{name}, {n} answers: {what}")
             held = [r["held_out"] for r in some_rows]
-            values[f"{taste}_{n}_held_least"] = number(min(held), 0.2, f"{says}, lowest held-out accuracy")
-            values[f"{taste}_{n}_held_most"] = number(max(held), 0.2, f"{says}, highest held-out accuracy")
-    values["seconds"] = number(
-        np.mean([r["seconds"] for r in rows]), 10, "CPU seconds of one fit", unit="seconds"
-    )
-    write("feedback-clicks", values, rows=rows)
+            values[f"{name}_{n}_held_least"] = number(min(held), 0.2, f"{says}, lowest held-out accuracy")
+            values[f"{name}_{n}_held_most"] = number(max(held), 0.2, f"{says}, highest held-out accuracy")
+    seconds = np.mean([r["seconds"] for r in rows])
+    values["seconds"] = number(seconds, 10, "CPU seconds of one fit", unit="seconds")
+    return values
 
 
 # Which pair to ask about next
@@ -188,6 +204,7 @@ FIRST, BATCH, LAST, ASK_SEEDS = 20, 10, 160, range(40)
 # name: (share of equally good pairs in the pool, None for what the model says; a tie button; ties are fitted)
 SETTINGS: dict[str, tuple[float | None, bool, bool]] = {
     "own": (None, True, False),
+    "fitted": (None, True, True),
     "forced": (0.9, False, False),
     "ties": (0.9, True, True),
 }
@@ -279,11 +296,23 @@ def honest(seed: int, noise: float = 0.0) -> SimulatedAnnotator:
     return Remembering("utility", seed, noise=noise, bt=1.0)
 
 
+class Slipping:
+    """A reader whose finger slips now and then: an answer that nobody gave, with a coin's choice."""
+
+    def __init__(self, reader: Any, share: float, seed: int) -> None:
+        self.reader, self.share, self._rng = reader, share, np.random.default_rng(seed)
+
+    def __call__(self, scene: Scene, captions: Sequence[str]) -> Any:
+        slip, side = self._rng.random() < self.share, int(self._rng.integers(2))
+        return side if slip else self.reader(scene, captions)
+
+
 HABITS: dict[str, Any] = {
     "honest": honest,
     "noisy": lambda seed: honest(seed, 0.3),
     "first": lambda seed: PositionBiased(honest(seed), 0.5, seed),
     "tired": lambda seed: Tired(honest(seed), at=80, half=40, seed=seed),
+    "slips": lambda seed: Slipping(honest(seed), 0.03, seed),
     "contrary": lambda seed: Contrary(honest(seed), 1.0, seed),
     "sometimes": lambda seed: Contrary(honest(seed), 0.3, seed),
 }
@@ -294,6 +323,8 @@ def guesses(reader: Any) -> bool:
     """Whether the reader's next answer will not be looked for, told from a copy of its generator."""
     if isinstance(reader, PositionBiased):
         return copy.deepcopy(reader._rng).random() < reader.bias
+    if isinstance(reader, Slipping):
+        return copy.deepcopy(reader._rng).random() < reader.share
     if isinstance(reader, Tired):
         late = max(0, reader.judged + 1 - reader.at)
         return copy.deepcopy(reader._rng).random() < 1 - 0.5 ** (late / reader.half)
@@ -361,6 +392,7 @@ def habits() -> None:
         values[f"{name}_any"] = number(any_, 0.1, f"{name} readers of whom some check speaks")
         rows.append({**row, "any": any_})
         print(rows[-1], flush=True)
+    values["readers"] = number(READERS, 0, "readers with each habit", unit="readers")
     write("feedback-habits", values, rows=rows)
 
 

@@ -94,20 +94,24 @@ class Answers:
 
 def question(record: Record) -> str:
     """A name of what was asked, the same for the same responses in another order or under another id."""
-    return digest(
-        [record["kind"], record["prompt"], record["scene"], sorted(map(normalise, record["responses"]))]
-    )
+    picture = record["scene"] if "scene" in record else record["image"]
+    return digest([record["kind"], record["prompt"], picture, sorted(_said(record))])
+
+
+def _said(record: Record) -> list[str]:
+    """A name of each response; texts that say the same have the same one."""
+    return [normalise(r) if isinstance(r, str) else digest(r) for r in record["responses"]]
 
 
 def answer(record: Record) -> int | None:
     """A record as a number, as in `Answers`; None for what was skipped, edited or ranked."""
+    if record["kind"] not in ("pair", "rating") or record["outcome"] == "skip":
+        return None
     if record["kind"] == "rating":
         return int(record["rating"])
-    if record["kind"] != "pair" or record["outcome"] == "skip":
-        return None
     if record["outcome"] != "label":
         return TIE if record["outcome"] == "tie" else BOTH_BAD
-    said = [normalise(text) for text in record["responses"]]
+    said = _said(record)
     chosen, other = said[record["choice"]], said[1 - record["choice"]]
     return TIE if chosen == other else int(chosen > other)
 
@@ -157,9 +161,10 @@ def gold(records: Sequence[Record], right: Mapping[str, int]) -> dict[str, tuple
 def first_shown(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
     """For each person, how many choices fell on the response that was shown first, of how many.
 
-    The order is drawn for each item, so a share far from a half is the reader's bias, not the captions'.
+    The order is drawn for each item, so a share far from a half is the reader's bias, not the captions'. Of
+    rows that were imported from another tool the order is not known, and they are left out.
     """
-    chosen = [r for r in records if r["kind"] == "pair" and r["outcome"] == "label"]
+    chosen = [r for r in records if r["kind"] == "pair" and r["outcome"] == "label" and not r.get("imported")]
     return _counts((r["annotator"], r["choice"] == r["side"]) for r in chosen)
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from mmbook.feedback.dataset import Feedback
-from mmbook.feedback.items import Captioner, items_hash, make_items, shown_first, whole_seed
+from mmbook.feedback.items import Captioner, items_hash, make_items, shown_first, shown_order, whole_seed
 from mmbook.feedback.records import Item, Record, make_record
 from mmbook.world import Scene
 
 Annotator = Callable[[Scene, list[str]], Any]
+LABELLERS = ("widget", "basic")
 ASKED = {"rating": "rate", "edit": "edit", "ranking": "rank"}  # the annotator's method for each kind
 
 
@@ -33,6 +34,9 @@ def collect_human_feedback(
     temperature: float = 1.0,
     round: int = 0,
     kind: str = "pair",
+    ordering: Any = "random",
+    scorer: Any = None,
+    labeller: str | None = None,
 ) -> Feedback:
     """Show `pairs` pairs of captions and collect which is better.
 
@@ -41,7 +45,12 @@ def collect_human_feedback(
     user's). An `annotator` is any `(scene, captions)` that returns the index of the better caption, "tie",
     "both_bad" or "skip"; its log is a new temporary file unless `path` is given. `candidates` is "model" (two
     samples at `temperature`) or "near-miss" (equal style and length, one wrong claim). With another `kind`,
-    as many items are put to the annotator's `rate`, `edit` (one caption each) or `rank` (four).
+    as many items are put to the annotator's `rate`, `edit` (one caption each) or `rank` (four), which may
+    return None to skip.
+
+    `ordering` decides which pair is asked next: "random", or, made anew as labels arrive, "uncertainty" or
+    "disagreement" of what `scorer` gives them or else of `taste_ensemble`; or an `Ordering`, or a function of
+    feedback that returns ids. `labeller` is "widget" or "basic" (buttons alone), by default MMBOOK_LABELLER.
     Raises ValueError, TypeError.
     """
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs <= 0:
@@ -52,7 +61,12 @@ def collect_human_feedback(
         raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
     if annotator is not None and not callable(annotator):
         raise TypeError(f"annotator: expected a function of (scene, captions), got {annotator!r}")
-    if kind in ASKED and not hasattr(annotator, ASKED[kind]):
+    labeller = labeller or os.environ.get("MMBOOK_LABELLER") or "widget"
+    if labeller not in LABELLERS:
+        raise ValueError(f"labeller: expected one of {', '.join(LABELLERS)}, got {labeller!r}")
+    if labeller == "basic" and annotator is None and kind != "pair":
+        raise ValueError(f"labeller: 'basic' asks about pairs, got kind={kind!r}; use labeller='widget'")
+    if kind in ASKED and annotator is not None and not hasattr(annotator, ASKED[kind]):
         raise TypeError(f"annotator: expected one with .{ASKED[kind]}() for kind={kind!r}, got {annotator!r}")
     seed = whole_seed(seed)
     items = make_items(model, pairs, seed, candidates, temperature, round, kind)
@@ -60,43 +74,65 @@ def collect_human_feedback(
     if path is None:
         path = f"labels/{name}-{items_hash(items)}.jsonl" if annotator is None else _temporary_log()
     feedback = Feedback(items, path, name, seed, live=annotator is None, model=model)
+    feedback.front, feedback.ordering = labeller, _ordering(ordering, scorer, kind, seed)
     if annotator is not None:
         _ask(annotator, feedback)
     return feedback
 
 
+def _ordering(ordering: Any, scorer: Any, kind: str, seed: int) -> Any:
+    """What orders the items, None where they stay as they were drawn."""
+    if isinstance(ordering, str) and ordering == "random":
+        return None
+    if kind != "pair":
+        raise ValueError(f"ordering: expected 'random' for kind={kind!r}, got {ordering!r}")
+    if hasattr(ordering, "ids"):
+        return ordering
+    from mmbook.feedback.ordering import Ordering  # which imports torch
+
+    return Ordering(ordering, scorer=scorer, seed=seed)
+
+
 def _ask(annotator: Annotator, feedback: Feedback) -> None:
-    """Let a function judge what is not judged yet; what it judged before it failed is kept."""
-    judged = {r["id"] for r in feedback.records if r["annotator"] == feedback.annotator}
-    records: list[Record] = []
-    try:
-        for item in feedback.items:
-            if item["id"] not in judged:
-                records.append(_judge(annotator, item, feedback))
-    finally:
-        feedback.append([{"op": "label", "record": r} for r in records])
+    """Let a function judge what is not judged yet; what it judged before it failed is kept.
+
+    As many at a time as stay in the order in which they are.
+    """
+    items = {item["id"]: item for item in feedback.items}
+    while True:
+        done = {r["id"] for r in feedback.records if r["annotator"] == feedback.annotator}
+        ids = [id for id in feedback.order() if id not in done]
+        if not ids:
+            return
+        every = getattr(feedback.ordering, "every", 1)
+        n = len(ids) if feedback.ordering is None else every - len(done) % every
+        records: list[Record] = []
+        try:
+            for id in ids[:n]:
+                records.append(_judge(annotator, items[id], feedback))
+        finally:
+            feedback.append([{"op": "label", "record": r} for r in records])
 
 
 def _judge(annotator: Annotator, item: Item, feedback: Feedback) -> Record:
-    if item["kind"] in ASKED:
-        said = item["responses"] if item["kind"] == "ranking" else item["responses"][0]
-        answer = getattr(annotator, ASKED[item["kind"]])(Scene.from_json(item["scene"]), said)
-        field = "order" if item["kind"] == "ranking" else item["kind"]
-        return make_record(item, annotator=feedback.annotator, outcome="label", **{field: answer})
-    side = shown_first(feedback.seed, feedback.annotator, item["id"])
-    captions = [item["responses"][side], item["responses"][1 - side]]
+    asked, scene = (feedback.seed, feedback.annotator, item["id"]), Scene.from_json(item["scene"])
+    kind, said, name = item["kind"], item["responses"], feedback.annotator
+    given: dict[str, Any]
     start = time.perf_counter()
-    answer = annotator(Scene.from_json(item["scene"]), captions)
+    if kind == "pair":
+        side = shown_first(*asked)
+        outcome, choice = _read(annotator(scene, [said[side], said[1 - side]]))
+        given = {"side": side, "choice": None if choice is None else choice ^ side}
+    elif kind == "ranking":
+        shown = shown_order(*asked, len(said))
+        answer = annotator.rank(scene, [said[i] for i in shown])  # type: ignore[attr-defined]
+        outcome = "skip" if answer is None else "label"
+        given = {"shown": shown, "order": None if answer is None else [shown[i] for i in answer]}
+    else:
+        answer = getattr(annotator, ASKED[kind])(scene, said[0])
+        outcome, given = "skip" if answer is None else "label", {kind: answer}
     ms = int(1000 * (time.perf_counter() - start))
-    outcome, choice = _read(answer)
-    return make_record(
-        item,
-        annotator=feedback.annotator,
-        outcome=outcome,
-        side=side,
-        ms=ms,
-        choice=None if choice is None else choice ^ side,
-    )
+    return make_record(item, annotator=name, outcome=outcome, ms=ms, **given)
 
 
 def _read(answer: Any) -> tuple[str, int | None]:

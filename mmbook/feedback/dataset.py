@@ -95,10 +95,11 @@ class Feedback:
         self.items, self.path, self.model = list(items), Path(path), model
         self.annotator, self.seed, self.live = annotator, seed, live
         self.ordering: Any = None
+        self.front = "widget"
         self.lang, self.aspects = os.environ.get("MMBOOK_LANG", "en"), tuple[str, ...]()
         self._file = self.path.absolute()  # the notebook may change its folder
         self._read: tuple[tuple[int, int], log.Log] | None = None
-        self._labeller: Labeller | None = None
+        self._labeller: Any = None
         self._foreign = foreign  # what a file holds that is no log
         self._pictures: dict[str, np.ndarray | None] = {}
         self._parts: tuple[Feedback, ...] = ()
@@ -199,7 +200,7 @@ class Feedback:
         """One message for each line of the log that could not be read."""
         return list(self._log().problems)
 
-    def _picture(self, record: Record) -> Picture | None:
+    def picture(self, record: Record) -> Picture | None:
         """The picture that was asked about, if there is one. Warns of one that cannot be decoded."""
         if "scene" in record:
             return Scene.from_json(record["scene"])
@@ -245,7 +246,7 @@ class Feedback:
         """
         found = []
         for record in self._log().records:
-            if (what := said(record)) and (scene := self._picture(record)) is not None:
+            if (what := said(record)) and (scene := self.picture(record)) is not None:
                 kind, captions, ranked = what
                 rating = record["rating"] if kind == "rating" else 0
                 found.append(Judgement(kind, scene, captions, record, rating, ranked))
@@ -257,7 +258,7 @@ class Feedback:
             (scene, r["edit"])
             for r in self._log().records
             if r["kind"] == "edit" and isinstance(r.get("edit"), str)
-            if (scene := self._picture(r)) is not None
+            if (scene := self.picture(r)) is not None
         ]
 
     def ready(self, minimum: int = 20) -> bool:
@@ -292,8 +293,12 @@ class Feedback:
     def __repr__(self) -> str:
         return f"Feedback({self.summary()})"
 
-    def show(self) -> Labeller:
+    def show(self) -> Any:
         """The labeller of these items, for a notebook's output; the same one each time."""
+        if self._labeller is None and self.front == "basic":
+            from mmbook.feedback.basic import BasicLabeller
+
+            self._labeller = BasicLabeller(self)
         if self._labeller is None:
             from mmbook.feedback.labeller import Labeller
 

@@ -6,11 +6,16 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmbook.feedback.dataset import Feedback
-from mmbook.feedback.records import Record
-from mmbook.world import render
+import numpy as np
+
+from mmbook.feedback.dataset import Feedback, said
+from mmbook.feedback.records import Record, form_of
+from mmbook.world import SIDE, Scene, render
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Row = dict[str, Any]
 # Label Studio's configuration for the tasks that `label_studio` writes.
@@ -25,28 +30,33 @@ STUDIO = """<View>
 
 
 def flat(feedback: Feedback) -> list[Row]:
-    """Every live record as one row of numbers and texts; scene, responses and order are JSON texts."""
-    nested = ("scene", "responses", "order")
-    return [{k: json.dumps(v) if k in nested else v for k, v in r.items()} for r in feedback.records]
+    """Every live record as one row of numbers and texts; scene, responses and other lists are JSON texts."""
+    nested = dict | list
+    return [
+        {k: json.dumps(v) if isinstance(v, nested) else v for k, v in r.items()} for r in feedback.records
+    ]
 
 
 def trl(feedback: Feedback, images: bool = False) -> list[Row]:
     """Pairs with a preference as TRL's trainers read them: prompt, chosen, rejected.
 
-    With `images` they are conversations, each with its picture, uint8 (48, 48, 3), in "images". An edit
-    counts as chosen over its original. Ties, and pairs judged both bad or skipped, have no such form and are
-    left out; so are ratings and rankings.
+    With `images` they are conversations, each with its picture, uint8 (H, W, 3), in "images", a list that is
+    empty where nothing was shown. An edit counts as chosen over its original. Ties, and pairs judged both bad
+    or skipped, have no such form and are left out; so are ratings, rankings, and answers that are no texts.
     """
     rows = []
-    for judged in feedback.judgements():
-        if judged.kind != "pair":
+    for record in feedback.records:
+        kind, captions, _ = said(record) or ("", (), 0)
+        if kind != "pair":
             continue
-        row: Row = {"prompt": judged.record["prompt"]}
-        row["chosen"], row["rejected"] = judged.captions
+        row: Row = {"prompt": record["prompt"]}
+        row["chosen"], row["rejected"] = captions
         if images:
-            ask = [{"type": "image"}, {"type": "text", "text": row["prompt"]}]
+            picture = feedback.picture(record)
+            shown = [] if picture is None else [_pixels(picture)]
+            ask = [{"type": "image"}] * len(shown) + [{"type": "text", "text": row["prompt"]}]
             row = {
-                "images": [render([judged.scene])[0]],
+                "images": shown,
                 "prompt": [{"role": "user", "content": ask}],
                 **{
                     key: [{"role": "assistant", "content": [{"type": "text", "text": row[key]}]}]
@@ -57,21 +67,57 @@ def trl(feedback: Feedback, images: bool = False) -> list[Row]:
     return rows
 
 
+def _pixels(picture: Scene | np.ndarray, size: int = SIDE) -> np.ndarray:
+    return render([picture], size)[0] if isinstance(picture, Scene) else picture
+
+
+def to_datasets(feedback: Feedback, form: str = "flat", size: int = SIDE) -> Dataset:
+    """Labels as a `datasets.Dataset`: "flat", with the picture asked about in "image", or "trl".
+
+    "trl" has the conversations and pictures that TRL's trainers read; "flat" has scenes `size` pixels wide.
+    Needs `datasets`. Raises ValueError for another form, or where there is nothing to write.
+    """
+    import datasets
+    from PIL import Image
+
+    if form not in ("flat", "trl"):
+        raise ValueError(f"form: expected flat or trl, got {form!r}")
+    rows = flat(feedback) if form == "flat" else trl(feedback, images=True)
+    if not rows:
+        raise ValueError(f"{feedback.path.name}: no judgement to write as {form} ({feedback.summary()})")
+    if form == "trl":
+        for row in rows:
+            row["images"] = [Image.fromarray(pixels) for pixels in row["images"]]
+        columns = _columns(rows)
+        pictures: Any = datasets.List(datasets.Image())
+    else:
+        shown = [feedback.picture(record) for record in feedback.records]
+        columns = _columns(rows) | {
+            "image": [None if p is None else Image.fromarray(_pixels(p, size)) for p in shown]
+        }
+        pictures = datasets.Image()
+    name = "images" if form == "trl" else "image"
+    texts = datasets.Dataset.from_dict({k: v for k, v in columns.items() if k != name})
+    return datasets.Dataset.from_dict(columns, datasets.Features({**texts.features, name: pictures}))
+
+
 def argilla(feedback: Feedback) -> list[Row]:
     """Records as Argilla 2 writes them: fields, metadata, and responses to its questions, by annotator.
 
-    The question "better" is answered first, second, tie or both_bad, "rating" 1 to 5, "edit" with a text.
+    The question "better" is answered first, second, tie or both_bad, "rating" 1 to 5, "aspect-<name>" 1 to 5,
+    "edit" with a text, or JSON for a style; pictures and sounds are data URIs. Rankings are left out.
     """
     found: dict[str, Row] = {}
     for r in feedback.records:
         if r["outcome"] == "skip" or r["kind"] == "ranking":
             continue
         names = ("first", "second") if r["kind"] == "pair" else ("response",)
+        answers = [x if isinstance(x, str) else next(iter(x.values())) for x in r["responses"]]
         row = found.setdefault(
             r["id"],
             {
                 "id": r["id"],
-                "fields": {"prompt": r["prompt"], **dict(zip(names, r["responses"], strict=True))},
+                "fields": {"prompt": r["prompt"], **dict(zip(names, answers, strict=True))},
                 "metadata": {"model": r["model"], "round": r["round"]},
                 "suggestions": {},
                 "responses": {},
@@ -79,15 +125,18 @@ def argilla(feedback: Feedback) -> list[Row]:
         )
         name = "better" if r["kind"] == "pair" else r["kind"]
         value = _choice(r) if r["kind"] == "pair" else r[name]
-        row["responses"].setdefault(name, []).append({"value": value, "user_id": r["annotator"]})
+        values = {name: json.dumps(value) if isinstance(value, dict) else value}
+        values |= {f"aspect-{aspect}": grade for aspect, grade in (r.get("aspects") or {}).items()}
+        for question, answer in values.items():
+            row["responses"].setdefault(question, []).append({"value": answer, "user_id": r["annotator"]})
     return list(found.values())
 
 
 def label_studio(feedback: Feedback) -> list[Row]:
-    """Pairs as annotated tasks of Label Studio, for the configuration `STUDIO`; lead_time in seconds."""
+    """Pairs of texts as annotated tasks of Label Studio, for its configuration `STUDIO`; lead_time in s."""
     tasks: dict[str, Row] = {}
     for r in feedback.records:
-        if r["kind"] != "pair" or r["outcome"] == "skip":
+        if r["kind"] != "pair" or r["outcome"] == "skip" or form_of(r["responses"]) != "text":
             continue
         first, second = r["responses"]
         data = {"id": r["id"], "prompt": r["prompt"], "first": first, "second": second}
@@ -111,6 +160,28 @@ def label_studio(feedback: Feedback) -> list[Row]:
 
 def _choice(record: Record) -> str:
     return ("first", "second")[record["choice"]] if record["outcome"] == "label" else record["outcome"]
+
+
+def _columns(rows: list[Row]) -> dict[str, list[Any]]:
+    """Rows as columns of one type each: where types differ, or a whole number is too large, JSON texts."""
+    found = {}
+    for name in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values} - {type(None)}
+        large = any(isinstance(value, int) and abs(value) >= 2**63 for value in values)
+        if large or len(kinds) > 1:
+            values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+        found[name] = [_utf8(value) for value in values]
+    return found
+
+
+def _utf8(value: Any) -> Any:
+    """A value with half surrogate pairs, which UTF-8 does not have, as their JSON escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, list):
+        return [_utf8(x) for x in value]
+    return {k: _utf8(x) for k, x in value.items()} if isinstance(value, dict) else value
 
 
 FORMS: dict[str, Callable[[Feedback], list[Row]]] = {
@@ -139,15 +210,14 @@ def export(feedback: Feedback, path: str | Path, form: str = "records") -> Path:
     rows = FORMS[form](feedback)
     if not rows:
         raise ValueError(f"{feedback.path.name}: no judgement to write as {form} ({feedback.summary()})")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
     if path.suffix == ".parquet":
         import pyarrow
         import pyarrow.parquet
 
-        pyarrow.parquet.write_table(pyarrow.table({k: [r.get(k) for r in rows] for k in columns}), path)
+        pyarrow.parquet.write_table(pyarrow.table(_columns(rows)), path)
     elif path.suffix == ".csv":
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.DictWriter(file, columns)
+            writer = csv.DictWriter(file, list(_columns(rows)))
             writer.writeheader()
             writer.writerows(rows)
     else:

@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 Said = str | list[tuple[str, str]]  # a text, or messages: role and text
 _NUMBERS = ("schema", "ms", "side", "round", "choice", "rating", "temperature", "seed")
 _NESTED = ("scene", "responses", "order", "shown", "aspects")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that were kept as half surrogate pairs
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 
 
@@ -76,13 +77,15 @@ def read_foreign(path: str | Path, annotator: str = "imported") -> log.Log | Non
             pass  # perhaps only its first line is broken
         else:
             return _table(path, rows, annotator)
-    if b'"chosen"' not in data:
+    first = _parse(data.lstrip().partition(b"\n")[0])
+    if isinstance(first, dict) and "op" in first:
         return None
     replayed = log.replay(path)
     if replayed.records or replayed.header:
         return None
     lines = ((f"{path.name}, line {n}", x) for n, x in enumerate(data.split(b"\n"), 1) if x.strip())
-    return _read(((where, _parse(line)) for where, line in lines), annotator, path.parent)
+    found = _read(((where, _parse(line)) for where, line in lines), annotator, path.parent)
+    return found if found.records or b'"chosen"' in data else None
 
 
 def _parse(line: bytes) -> Any:
@@ -141,6 +144,9 @@ def _record(row: Any, annotator: str, folder: Path | None, time: str) -> Record:
         raise row
     if not isinstance(row, Mapping):
         raise ValueError(f"row: expected an object, got {shorten(row)}")
+    for name, value in row.items():
+        if isinstance(value, str) and _NOT_UTF8.search(value):
+            raise ValueError(f"{name}: expected UTF-8 text, got {shorten(value)}")
     if "chosen" not in row and "rejected" not in row and "kind" in row:
         return _unflatten(row)
     prompt, chosen, rejected = _preference(row)
@@ -172,6 +178,9 @@ def _unflatten(row: Row) -> Record:
             record[name] = value
     if "scene" not in record:
         record.setdefault("image", None)
+    if not isinstance(record.get("image"), str | None):  # the scene's picture, or one of `datasets`
+        picture = record.pop("image")
+        record |= {} if "scene" in record else {"image": _uri(picture, None)}
     if isinstance(record.get("edit"), str) and form_of(record.get("responses")) == "picture":
         record["edit"] = _json("edit", record["edit"])
     return record

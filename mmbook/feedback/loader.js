@@ -148,7 +148,7 @@
         if (event.op === "label") events.push({ ...event, record: this.inline(event.record) });
         else if (live.has(id)) events.push(event);
         if (event.op === "undo") live.delete(id);
-        else live.add(id);
+        if (event.op === "label") live.add(id);
       }
       const lines = events.map((event) => `${JSON.stringify(event)}\n`);
       const link = document.createElement("a");

@@ -193,7 +193,8 @@ def validate(record: object) -> list[str]:
     for field, value in record.items():
         if field not in _KNOWN and not _plain(value):
             expected = f"finite numbers, and lists at most {DEEP} deep"
-            wrong.append(f"{shorten(field)}: expected {expected}, got {shorten(value)}")
+            name = field if field.isidentifier() else shorten(field)
+            wrong.append(f"{name}: expected {expected}, got {shorten(value)}")
     return wrong
 
 
@@ -216,6 +217,8 @@ def _wrong_answer(record: Record, kind: object) -> list[str]:
     """What is wrong with the fields that hold the answer, as far as kind, outcome and responses are known."""
     outcome, form = record.get("outcome"), form_of(record.get("responses"))
     n = len(record["responses"]) if form else 0
+    if n != {"pair": 2, "ranking": max(n, 2)}.get(str(kind), 1):
+        form = None
     every = f"each index of the {n} responses once"
     if form and (shown := record.get("shown")) is not None and not (_listing(shown, n) and len(shown) == n):
         return [f"shown: expected {every}, in the order shown, got {shorten(shown)}"]
@@ -236,7 +239,7 @@ def _wrong_answer(record: Record, kind: object) -> list[str]:
         rules["edit"] = _controls, f"{', '.join(CONTROLS)}, each a number from {LEAST} to {MOST}"
     elif kind == "edit" and form == "sound":
         return ["responses: expected a text or a picture to edit, got a sound"]
-    elif kind == "ranking" and n > 1:
+    elif kind == "ranking" and form:
         some = f"different indices of the {n} responses, one or more"
         rules["order"] = (lambda v: _listing(v, n) and bool(v)), some
     elif kind == "pair":

@@ -8,12 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmbook.feedback.records import Item, Record
-from mmbook.world import Scene, parse
+from mmbook.world import parse
 
 if TYPE_CHECKING:
     from mmbook.feedback.dataset import Feedback
@@ -30,8 +31,13 @@ Comparison = tuple[Features, Features, float]
 
 def marks(item: Item) -> list[list[str]]:
     """For each response the styles that it is in: of a caption in the stickers' language one, else none."""
-    said = [parse(r) if isinstance(r, str) else None for r in item["responses"]]
-    return [[statement.style] if statement else [] for statement in said]
+    return [[style] if isinstance(r, str) and (style := _style(r)) else [] for r in item["responses"]]
+
+
+@lru_cache(10_000)
+def _style(caption: str) -> str | None:
+    statement = parse(caption)
+    return statement.style if statement else None
 
 
 def features_of(response: Any, marks: Iterable[str]) -> Features:
@@ -214,10 +220,6 @@ def _own(feedback: Feedback) -> list[Record]:
     return [r for r in feedback.records if r["annotator"] == feedback.annotator]
 
 
-def _texts(record: Record) -> bool:
-    return all(isinstance(response, str) for response in record["responses"])
-
-
 def taste(feedback: Feedback) -> Taste:
     """What the labels of a feedback's annotator favour, as far as they tell."""
     painted = hasattr(feedback.model, "pictures")  # captions that are codes, and shown as pictures
@@ -243,19 +245,14 @@ def disagreements(feedback: Feedback, reward: Any, n: int = 3) -> list[tuple[Rec
     """
     if n < 1:
         raise ValueError(f"n: expected 1 or more, got {n}")
-    chosen = [
-        r
-        for r in _own(feedback)
-        if r["kind"] == "pair" and r["outcome"] == "label" and r.get("scene") and _texts(r)
-    ]
-    if not chosen:
+    pairs = [pair for pair in feedback.pairs() if pair[3]["annotator"] == feedback.annotator]
+    if not pairs:
         return []
-    scenes = [Scene.from_json(r["scene"]) for r in chosen]
+    scenes, better, worse, records = (list(column) for column in zip(*pairs, strict=True))
     score = getattr(reward, "score", reward)
-    R = [[float(x) for x in score(scenes, [r["responses"][i] for r in chosen])] for i in (0, 1)]
-    leads = [(R[r["choice"]][i] - R[1 - r["choice"]][i]) for i, r in enumerate(chosen)]
-    least = sorted(range(len(chosen)), key=leads.__getitem__)[:n]
-    return [(chosen[i], 0.5 * (1 + math.tanh(leads[i] / 2))) for i in least]
+    leads = [float(a) - float(b) for a, b in zip(score(scenes, better), score(scenes, worse), strict=True)]
+    least = sorted(range(len(leads)), key=leads.__getitem__)[:n]
+    return [(records[i], 0.5 * (1 + math.tanh(leads[i] / 2))) for i in least]
 
 
 def interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -287,7 +284,7 @@ class TasteCard:
         (k, n), (low, high) = self.first, self.interval
         lines = [repr(self.taste)]
         if n:
-            chance = "" if low <= 0.5 <= high else ", which is not chance"
+            chance = "" if low <= 0.5 <= high else ", further from half than chance gives 19 times in 20"
             fell = f"{k} of {n} choices fell on the response shown first"
             lines.append(f"{fell} ({low:.0%} to {high:.0%}){chance}.")
         for record, p in self.disagreements:

@@ -203,10 +203,12 @@ def complaints(page: Page, where: str = ".mmb") -> list[str]:
 def fits(hand: Hand, phone: bool) -> None:
     """Check that nothing in the labeller is too wide, and what a thumb has to hit is 44 pixels large."""
     root = hand.root
-    assert root.evaluate("root => root.scrollWidth <= root.clientWidth"), hand.item()
-    for target in root.locator("button:visible, summary:visible, input:visible").all():
-        box = target.bounding_box()
-        assert box and box["width"] >= 44 and box["height"] >= 44, (hand.item(), target.inner_text(), box)
+    wide = """root => [...root.querySelectorAll("*")].filter((node) => node.scrollWidth > node.clientWidth + 1
+      && node.clientWidth).map((node) => [node.outerHTML.slice(0, 80), node.scrollWidth, node.clientWidth])"""
+    assert (hand.item(), root.evaluate(wide)) == (hand.item(), [])
+    small = """nodes => nodes.map((node) => [node.getBoundingClientRect(), node.outerHTML.slice(0, 100)])
+      .filter(([box]) => box.width < 44 || box.height < 44)"""
+    assert root.locator("button:visible, summary:visible, input:visible").evaluate_all(small) == []
     which = root.locator(".mmb-pair .mmb-which")
     if root.get_attribute("data-kind") == "pair":
         words = [text.split(" · ")[1] for text in which.all_inner_texts()]

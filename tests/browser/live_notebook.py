@@ -177,8 +177,8 @@ class Notebook:
         page: Page = (context or self.page.context).new_page()
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: self.errors.append(str(e)))
-        place = "lab/tree" if self.server.app == "lab" else "notebooks"
-        page.goto(f"{self.server.base}/{place}/{self.name}?token=secret")
+        place, more = ("lab/tree", "&reset") if self.server.app == "lab" else ("notebooks", "")
+        page.goto(f"{self.server.base}/{place}/{self.name}?token=secret{more}")  # not last time's tabs
         self.wait_ready(page)
         return page
 

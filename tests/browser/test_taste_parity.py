@@ -1,5 +1,6 @@
 """What clicks favour: the page and Python compute the same numbers, whatever the words."""
 
+import re
 import sys
 import unicodedata
 from importlib.resources import files
@@ -10,9 +11,9 @@ import pytest
 from mmbook.feedback.taste import WORD, favours
 
 HOSTILE = (
-    "constructor", "__proto__", "toString", "İstanbul", "ΣΑΣ", "Straße", "ǅ", "ﬁ", "don't", "l’été", "O'", "'n'",
-    "猫", "ひらがな", "x²", "½", "Ⅷ", "٣", "नमस्ते", "e\u0301", "a\u200db", "🐈", "𝔘", "\U00010400", "\uff5a", "ﬆ",
-    "a_b", "\u202eevil", "\x00", "<b>", "style:", "(length)", "K", "Å",
+    "constructor", "__proto__", "toString", "İstanbul", "ΣΑΣ", "Straße", "ǅ", "ﬁ", "don't", "l’été", "O'",
+    "'n'", "猫", "ひらがな", "x²", "½", "Ⅷ", "٣", "नमस्ते", "e\u0301", "a\u200db", "🐈", "𝔘", "\U00010400",
+    "\uff5a", "ﬆ", "a_b", "\u202eevil", "\x00", "<b>", "style:", "(length)", "K", "Å",
 )  # fmt: skip
 MARKS = ("terse", "polite", "__proto__", "big")
 
@@ -42,22 +43,50 @@ def label_set(seed):
         marks = [[str(m) for m in MARKS if rng.random() < 0.3] for _ in range(k)]
         said = [{"picture": t} for t in texts] if seed % 5 == 4 else texts
         items.append({"id": str(i), "responses": said, "marks": marks})
-        worth = (
-            [("polite" in m) - ("big" in m) + words[0] in t for m, t in zip(marks, texts, strict=True)]
-            if (False)
-            else [("polite" in m) - ("big" in m) + (words[0] in t) for m, t in zip(marks, texts, strict=True)]
-        )
+        worth = [("polite" in m) - ("big" in m) + (words[0] in t) for m, t in zip(marks, texts, strict=True)]
         order = np.argsort(-np.array(worth) + rng.gumbel(size=k) / 2).tolist()
-        answer = (
-            {"edit": texts[0] + " polite a"}
-            if k == 1
-            else {"choice": order[0]}
-            if k == 2
-            else {"order": order}
-        )
+        answer = {"choice": order[0]} if k == 2 else {"order": order}
+        if k == 1:
+            answer = {"edit": {"brightness": 2} if said is not texts else texts[0] + " polite a"}
         if k == 4 and rng.random() < 0.5:
             answer["order"] = order[: int(rng.integers(1, 4))]
         outcome = str(rng.choice(["label"] * 8 + ["tie", "skip"]))
         labels.append({"id": str(i), "outcome": outcome, **(answer if outcome == "label" else {})})
     labels = [labels[i] for i in rng.permutation(len(labels))]
     return items, [*labels, {"id": "gone", "outcome": "label", "choice": 0}]
+
+
+def test_thirty_label_sets_give_the_same_numbers(module):
+    """Equal to 1e-8, in the same order, and most of them say something."""
+    named = 0
+    for seed in range(30):
+        items, labels = label_set(seed)
+        here = favours(items, labels)
+        there = module.evaluate("([items, labels]) => labeller.favours(items, labels)", [items, labels])
+        assert there["n"] == here["n"] > 0
+        assert [f["name"] for f in there["features"]] == [f["name"] for f in here["features"]], seed
+        for mine, theirs in zip(here["features"], there["features"], strict=True):
+            assert (theirs["with"], theirs["won"]) == (mine["with"], mine["won"])
+            assert theirs["weight"] == pytest.approx(mine["weight"], abs=1e-8)
+            assert theirs["error"] == pytest.approx(mine["error"], abs=1e-8)
+        named += bool(here["features"])
+    assert named > 20
+
+
+def test_every_character_is_part_of_a_word_or_not_in_both(module):
+    """Lower case and the ends of words, for each character that this Python's Unicode knows."""
+    source = files("mmbook.feedback").joinpath("labeller.js").read_text(encoding="utf-8")
+    pattern = re.search(r"const WORD = (/.*/gu);", source)[1]
+    points = [c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+    theirs = module.evaluate(
+        f"(points) => points.map((c) => `x${{String.fromCodePoint(c)}}’y`.toLowerCase().match({pattern}))",
+        points,
+    )
+    wrong = [
+        c for c, said in zip(points, theirs, strict=True) if WORD.findall(f"x{chr(c)}’y".lower()) != said
+    ]
+    assert wrong == [] and len(points) > 130_000
+
+
+def test_no_labels_tell_nothing(module):
+    assert module.evaluate("() => labeller.favours([], [])") == favours([], []) == {"n": 0, "features": []}

@@ -2,8 +2,10 @@
 
 import math
 
+import krippendorff
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from mmbook.feedback import SimulatedAnnotator, make_record
 from mmbook.feedback.agreement import (
@@ -73,6 +75,47 @@ def test_ratings_have_levels(speaker):
     low, high = table.interval(lambda t: t.alpha("interval"), draws=200)
     assert low < table.alpha("interval") < high
     assert (low, high) == table.interval(lambda t: t.alpha("interval"), draws=200)
+
+
+def test_other_libraries_find_the_same_in_the_same_records(speaker):
+    """Three people answer most of 40 questions, one of them with the responses the other way round."""
+    items, rng = make_items(speaker, 40, seed=4), np.random.default_rng(0)
+    kinds, given, records = [0, 1, "tie", "both_bad"], np.full((3, 40), np.nan), []
+    for who, name in enumerate(("ann", "bob", "cy")):
+        for i, item in enumerate(items):
+            if rng.random() < 0.8:
+                value = int(rng.integers(4))
+                given[who, i] = value
+                choice = kinds[value]
+                if name == "bob":
+                    item, choice = turned(item), 1 - choice if value < 2 else choice
+                records.append(said(item, name, choice))
+    table = answers(records)
+    first = np.array([normalise(x["responses"][0]) > normalise(x["responses"][1]) for x in items])
+    by_text = np.where(given < 2, np.abs(given - (1 - first)), given)  # as in `answers`: by the texts
+    assert table.alpha() == pytest.approx(krippendorff.alpha(by_text, level_of_measurement="nominal"))
+    for (a, b), kappa in table.kappa().items():
+        rows = by_text[[("ann", "bob", "cy").index(name) for name in (a, b)]]
+        rows = rows[:, ~np.isnan(rows).any(0)]
+        assert kappa == pytest.approx(cohen_kappa_score(*rows.astype(int)))
+
+
+def test_skips_pictures_sounds_and_imports(speaker, items):
+    rated = make_items(speaker, 2, seed=1, kind="rating")
+    skipped = [make_record(x, annotator="ann", outcome="skip") for x in (*rated, items[0])]
+    assert self_agreement(skipped) == {} == first_shown(skipped)
+    uri = "data:image/png;base64,AAAA"
+    base = {k: v for k, v in items[0].items() if k != "scene"} | {"image": None}
+    drawn = base | {"responses": [{"picture": uri}, {"picture": uri + "BBBB"}]}
+    assert question(said(drawn, "ann", 0)) == question(said(turned(drawn), "ann", 0))
+    assert question(said(drawn, "ann", 0)) != question(said(drawn | {"image": uri}, "ann", 0))
+    heard = base | {"responses": [{"sound": uri}, {"sound": uri + "BBBB"}]}
+    records = [said(x, who, 0) for x in (drawn, heard) for who in ("ann", "bob")] + skipped
+    records.append(said(turned(drawn), "ann", 1))
+    table = answers(records)
+    assert table.overlap == 2 and table.x[0].equal(table.x[1])
+    assert self_agreement(records) == {"ann": (1, 1)}
+    assert first_shown([{**records[0], "imported": True}, records[1]]) == {"bob": (1, 1)}
 
 
 def test_noise_costs_agreement_and_coins_have_none(speaker):

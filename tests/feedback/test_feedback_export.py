@@ -4,6 +4,7 @@ import csv
 import json
 from xml.etree import ElementTree
 
+import datasets
 import pytest
 
 from mmbook.feedback import Feedback, SimulatedAnnotator, collect_human_feedback, make_record
@@ -88,7 +89,6 @@ def test_tables_hold_every_value(feedback, tmp_path):
     assert [json.loads(r["responses"]) for r in rows] == [r["responses"] for r in feedback.records]
     assert [r["choice"] for r in rows][:3] == ["0", "1", ""]
     assert export(feedback, tmp_path / "trl.csv", "trl").read_text(encoding="utf-8").count("script") == 2
-    datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_parquet(str(export(feedback, tmp_path / "out.parquet", "flat")))
     assert table["id"] == [r["id"] for r in flat(feedback)] and table["choice"][2] is None
     assert datasets.Dataset.from_list(trl(feedback)[:2])["chosen"] == [r["chosen"] for r in trl(feedback)[:2]]

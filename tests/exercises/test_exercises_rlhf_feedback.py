@@ -1,0 +1,112 @@
+"""The feedback exercises: published solutions pass, typical mistakes get their own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmbook.exercises import EXERCISES, Mistake, check
+
+CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "feedback.md"
+CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
+NAMES = ("kappa", "side", "gain", "tie-entropy", "vote")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_solution_is_right(name, capsys):
+    (cell,) = [cell for cell in CELLS if f'check_answer("rlhf-feedback/{name}"' in cell]
+    exec(cell, {"torch": torch, "check_answer": check})
+    assert capsys.readouterr().out == "Right.\n"
+
+
+def shares(x: Any) -> Any:
+    return torch.bincount(x, minlength=3).double() / len(x)
+
+
+def same(a: Any, b: Any) -> Any:
+    return (a == b).double().mean()
+
+
+def entropy(p: Any) -> Any:
+    return -torch.xlogy(p, p).sum(-1)
+
+
+def three(d: Any, nu: float) -> Any:
+    p = torch.stack([(d / 2).exp(), (-d / 2).exp(), torch.full_like(d, nu)], -1)
+    return p / p.sum(-1, keepdim=True)
+
+
+def signs(y: Any) -> Any:
+    return (2 * y - 1).double()
+
+
+def wald(k: int, n: int) -> tuple[float, float]:
+    p = k / n
+    return p - 1.96 * (p * (1 - p) / n) ** 0.5, p + 1.96 * (p * (1 - p) / n) ** 0.5
+
+
+def score(k: int, n: int, z: float = 1.96, half: float = 1.0) -> tuple[float, float]:
+    middle, spread = (k + z * z / 2) / (n + z * z), z * (k * (n - k) / n + z * z / 4) ** 0.5 / (n + z * z)
+    return middle - half * spread, middle + half * spread
+
+
+WRONG: dict[tuple[str, str], Any] = {
+    ("kappa", "plain share"): same,
+    ("kappa", "what habits alone"): lambda a, b: shares(a) @ shares(b),
+    ("kappa", "what is left above chance"): lambda a, b: same(a, b) - shares(a) @ shares(b),
+    ("kappa", "not one in three"): lambda a, b: (same(a, b) - 1 / 3) / (1 - 1 / 3),
+    ("kappa", "Scott's pi"): lambda a, b: 1 - (1 - same(a, b)) / (1 - shares(torch.cat([a, b])).square().sum()),
+    ("kappa", "divide by chance itself"): lambda a, b: same(a, b) / (shares(a) @ shares(b)) - 1,
+    ("kappa", "one number"): lambda a, b: None,
+    ("kappa", "where"): lambda a, b: 0.123,
+    ("side", "use Wilson's"): wald,
+    ("side", "one standard error"): lambda k, n: score(k, n, half=1 / 1.96),
+    ("side", "hold 90 %"): lambda k, n: score(k, n, z=1.645),
+    ("side", "drawn towards one half"): lambda k, n: tuple(x + k / n - sum(score(k, n)) / 2 for x in score(k, n)),
+    ("side", "divide by n"): lambda k, n: tuple(n * x for x in score(k, n)),
+    ("side", "low comes first"): lambda k, n: score(k, n)[::-1],
+    ("side", "two numbers"): lambda k, n: k / n,
+    ("side", "20 of 20"): lambda k, n: score(k, n) if k < n else (1.0, 1.0),
+    ("gain", "nobody knows"): lambda p: entropy(p.mean(0)),
+    ("gain", "how undecided each"): lambda p: entropy(p).mean(0),
+    ("gain", "other way round"): lambda p: entropy(p).mean(0) - entropy(p.mean(0)),
+    ("gain", "in bits"): lambda p: (entropy(p.mean(0)) - entropy(p).mean(0)) / torch.tensor(2.0).log(),
+    ("gain", "average over the answers"): lambda p: (entropy(p.mean(0)) - entropy(p).mean(0)) / p.shape[-1],
+    ("gain", "add over the models"): lambda p: entropy(p.mean(0)) - entropy(p).sum(0),
+    ("gain", "variance"): lambda p: p[..., 0].var(0, correction=0),
+    ("gain", "xlogy"): lambda p: -(p.mean(0) * p.mean(0).log()).sum(-1) + (p * p.log()).sum(-1).mean(0),
+    ("tie-entropy", "two choices alone"): lambda d, nu: entropy(torch.stack([d.sigmoid(), (-d).sigmoid()], -1)),
+    ("tie-entropy", "own term is missing"): lambda d, nu: entropy(three(d, nu)[:, :2]),
+    ("tie-entropy", "root of the two"): lambda d, nu: entropy(
+        torch.stack([d.exp(), d * 0 + 1, d * 0 + nu], -1) / (d.exp() + 1 + nu)[:, None]
+    ),
+    ("tie-entropy", "never negative"): lambda d, nu: -entropy(three(d, nu)),
+    ("tie-entropy", "in bits"): lambda d, nu: entropy(three(d, nu)) / torch.tensor(2.0).log(),
+    ("tie-entropy", "nu is not used"): lambda d, nu: entropy(three(d, 1.0)),
+    ("tie-entropy", "exp overflows"): lambda d, nu: entropy(
+        torch.stack([d.exp(), d * 0 + 1, nu * (d / 2).exp()], -1) / (d.exp() + 1 + nu * (d / 2).exp())[:, None]
+    ),
+    ("vote", "counts alike"): lambda y, q: y.double().mean(0),
+    ("vote", "not its probability"): lambda y, q: ((q / (1 - q)).log() @ signs(y) > 0).double(),
+    ("vote", "reliability itself"): lambda y, q: q @ y.double() / q.sum(),
+    ("vote", "sum over both cases"): lambda y, q: torch.where(y == 1, q[:, None], 1 - q[:, None]).prod(0),
+    ("vote", "0 is right"): lambda y, q: (-(q / (1 - q)).log() @ signs(y)).sigmoid(),
+    ("vote", "these are log odds"): lambda y, q: (q / (1 - q)).log() @ signs(y),
+    ("vote", "count it as -1"): lambda y, q: ((q / (1 - q)).log() @ y.double()).sigmoid(),
+    ("vote", "believe the opposite"): lambda y, q: ((q.clamp(min=0.5) / (1 - q.clamp(min=0.5))).log() @ signs(y)).sigmoid(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "words"), WRONG)
+def test_each_mistake_is_named(name, words):
+    with pytest.raises(Mistake, match=re.escape(words)):
+        check(f"rlhf-feedback/{name}", WRONG[name, words])
+
+
+def test_every_exercise_of_the_chapter_has_been_tried():
+    check("rlhf-feedback/side", score)
+    assert {name for name in EXERCISES if name.startswith("rlhf-feedback/")} == {f"rlhf-feedback/{n}" for n in NAMES}
