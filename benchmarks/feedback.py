@@ -14,12 +14,12 @@ import copy
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from chapter_file import measure
+from chapter_file import record
 from results_file import number, write
 from scipy.stats import binomtest, t
 
@@ -27,12 +27,12 @@ from mmbook import collect_human_feedback, load_pretrained_model, train_reward_m
 from mmbook.equations import log_prob
 from mmbook.evaluate.preferences import leads
 from mmbook.feedback import Feedback, SimulatedAnnotator, make_record, shown_first
-from mmbook.feedback.agreement import answers, first_shown, gold, self_agreement, unusual_times
+from mmbook.feedback.agreement import first_shown, gold, self_agreement, unusual_times
 from mmbook.feedback.habits import Contrary, PositionBiased, Tired
 from mmbook.feedback.items import make_items
 from mmbook.feedback.ordering import order, worth_asking
 from mmbook.feedback.records import Item, Record
-from mmbook.feedback.taste import taste
+from mmbook.feedback.taste import taste as taste_of
 from mmbook.world import STYLES, Scene
 
 torch.set_num_threads(1)
@@ -149,7 +149,7 @@ QUICK: dict[str, Any] = {"folds": 2, "most": 2000, "minimum": 2}
 
 def leanings(feedback: Feedback) -> list[str]:
     """What the labels clearly favour (+) or disfavour (-), in words."""
-    return [f"{'+' if x.weight > 0 else '-'}{x.name}" for x in taste(feedback).leanings if x.clear]
+    return [f"{'+' if x.weight > 0 else '-'}{x.name}" for x in taste_of(feedback).leanings if x.clear]
 
 
 def clicks() -> None:
@@ -273,7 +273,12 @@ def asking() -> None:
 
 # Habits, and the checks that catch them
 
-JUDGED, GOLD, AGAIN, READERS = 200, 20, 20, 200  # answers of a reader, of which some are to gold or come again
+JUDGED, GOLD, AGAIN, READERS = (
+    200,
+    20,
+    20,
+    200,
+)  # answers of a reader, of which some are to gold or come again
 SURE = 4.5  # lead in utility that makes a gold item: an honest reader gets 99 % of these right
 HONEST_GOLD, HONEST_SELF, FLAGS, LEVEL = 0.9, 0.8, 2, 0.05
 LOOK, GLANCE = (4000, 0.4), (600, 0.4)  # ms in the middle and spread of its logarithm: assumed, not measured
@@ -282,12 +287,11 @@ LOOK, GLANCE = (4000, 0.4), (600, 0.4)  # ms in the middle and spread of its log
 class Remembering(SimulatedAnnotator):
     """A reader who parses each caption once."""
 
-    @lru_cache(maxsize=None)  # noqa: B019
     def liking(self, scene: Scene, caption: str) -> tuple[float, ...]:
         return _liking(self.taste, scene, caption)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _liking(taste: str, scene: Scene, caption: str) -> tuple[float, ...]:
     return SimulatedAnnotator(taste).liking(scene, caption)
 
@@ -332,7 +336,7 @@ def guesses(reader: Any) -> bool:
 
 
 def session(name: str, seed: int) -> tuple[list[Record], list[int], dict[str, int]]:
-    """The records of one reader, the rows of the pool that were asked, and the right answers of gold items."""
+    """The records of one reader, the rows of the pool that were asked, the right answers of gold items."""
     rng, items, gap = np.random.default_rng(seed), pool()[0], gaps("utility")
     rows = TEST + rng.permutation(POOL - TEST)
     known = [row for row in rows if abs(gap[row]) >= SURE][:GOLD]
@@ -356,9 +360,8 @@ def session(name: str, seed: int) -> tuple[list[Record], list[int], dict[str, in
 
 def alarms(records: list[Record], known: dict[str, int]) -> dict[str, bool]:
     """Which checks say that something is wrong with a reader, each at the level LEVEL."""
-    (firsts, chosen), (same, twice), (good, asked) = (
-        next(iter(found.values())) for found in (first_shown(records), self_agreement(records), gold(records, known))
-    )  # fmt: skip
+    found = first_shown(records), self_agreement(records), gold(records, known)
+    (firsts, chosen), (same, twice), (good, asked) = (next(iter(each.values())) for each in found)
     return {
         "side": binomtest(firsts, chosen).pvalue < LEVEL,
         "self": binomtest(same, twice, HONEST_SELF, "less").pvalue < LEVEL,
@@ -424,23 +427,59 @@ def people() -> None:
                 voted.append(float((vote[choice] == (gap[choice] < 0)).mean()))
             for how, each in found.items():
                 spread(values, f"{how}_{n}_{noise:.0%}".replace("%", ""), each,
-                       f"{n} answers, {how} on a pair, noise {noise:g}: fresh pairs ranked right", 0.04)  # fmt: skip
+                       f"{n} answers, {how} a pair, noise {noise:g}: fresh pairs right", 0.04)  # fmt: skip
             lead = np.subtract(found["five"], found["one"])
             key = f"lead_{n}_{noise:.0%}".replace("%", "")
             spread(values, key, lead, f"five less one, {n} answers, noise {noise:g}", 0.04)
             rows.append({"noise": noise, "n": n, **{k: float(np.mean(v)) for k, v in found.items()}})
             print(rows[-1], f"five less one {lead.mean():+.3f} ± {interval(lead):.3f}", flush=True)
         tail = f"{noise:.0%}".replace("%", "")
-        values[f"alone_{tail}"] = number(np.mean(alone), 0.02, f"choices of one reader, noise {noise:g}: right")
+        values[f"alone_{tail}"] = number(np.mean(alone), 0.02, f"choices of one, noise {noise:g}: right")
         values[f"voted_{tail}"] = number(np.mean(voted), 0.02, f"majority of five, noise {noise:g}: right")
     write("feedback-people", values, rows=rows)
 
 
-SAYS: dict[str, tuple[float, str, str]] = {}
+SHARE = "share"
+SAYS: dict[str, tuple[float, str, str]] = {
+    "rating_same": (0.03, "captions that a strict and a generous reader give the same rating", SHARE),
+    "first_share": (0.08, "choices that fell on what came first, biased every second time", SHARE),
+    "terse_detailed": (0.1, "Cohen's kappa of readers with the tastes terse and detailed", "kappa"),
+    "truth_utility": (0.1, "Cohen's kappa of readers with the tastes truth and utility", "kappa"),
+    "panel_alpha": (0.05, "Krippendorff's alpha of five tastes", "alpha"),
+    "panel_low": (0.06, "the same, lower end of the 95 % bootstrap interval", "alpha"),
+    "panel_high": (0.06, "the same, upper end", "alpha"),
+    **{
+        f"people_{level}": (0.001, f"film reviews: Krippendorff's alpha, {level} level", "alpha")
+        for level in ("nominal", "ordinal", "interval")
+    },
+    "people_sign": (0.001, "film reviews: alpha of the ratings' signs, nominal", "alpha"),
+    "people_low": (
+        0.002,
+        "film reviews: lower end of the 95 % interval of alpha, interval",
+        "alpha",
+    ),
+    "people_high": (0.002, "film reviews: the same, upper end", "alpha"),
+    "people_one_rest": (0.001, "film reviews: one rating and the mean of the others", "correlation"),
+    **{
+        f"people_groups_{k}": (0.001, f"film reviews: means of two groups of {k}", "correlation")
+        for k in (1, 3, 7)
+    },
+    "people_texts": (0.0, "film reviews with ratings", "texts"),
+    **{
+        f"{button}_{way}": (0.12, f"first 60 by {way}, {button} button: equally good", SHARE)
+        for button in ("tie", "no")
+        for way in ("uncertainty", "disagreement")
+    },
+    "pool_equal": (0.03, "pairs of that pool that are equally good", SHARE),
+    "hours": (1e-5, "hours for 1000 pairs at 6 seconds, with breaks: arithmetic", "hours"),
+    "money": (1e-4, "their cost at 20 an hour: arithmetic", "money"),
+    "memory_gb": (1.0, "largest resident memory of the chapter's kernel", "GB"),
+    "cpu_seconds": (120.0, "CPU seconds of the whole chapter's kernel", "seconds"),
+}
 
 if __name__ == "__main__":
     parts = {"clicks": clicks, "asking": asking, "habits": habits, "people": people,
-             "chapter": lambda: write("feedback", measure("rlhf/feedback", SAYS))}  # fmt: skip
+             "chapter": lambda: record("rlhf/feedback", SAYS)}  # fmt: skip
     for part in sys.argv[1:] or parts:
         begun = time.process_time()
         parts[part]()

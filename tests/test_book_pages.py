@@ -175,6 +175,8 @@ def test_each_picture_of_the_labellers_is_in_the_site_once(built_book):
         files = [re.search(r'src="([^"]+)"', tag)[1] for tag in tags if "data-inline" not in tag]
         assert files and not any(name.startswith("data:") for name in files)
         assert all((page.parent / name).is_file() for name in files)
-        assert all((built_book / "_static" / "mmbook" / name).is_file() for name in ("loader.js", "labeller.css"))
+        assert all(
+            (built_book / "_static" / "mmbook" / name).is_file() for name in ("loader.js", "labeller.css")
+        )
     pictures = [p.read_bytes() for p in (built_book / "_images" / "labeller").iterdir()]
     assert len(set(pictures)) == len(pictures) > 50

@@ -74,9 +74,7 @@ def side(answer: Callable[..., Any]) -> None:
 @exercise("rlhf-feedback/gain")
 def gain(answer: Callable[..., Any]) -> None:
     """`answer(p)` is the information gain (N,) of questions, for probabilities p (K, N, C)."""
-    p = torch.tensor(
-        [[[0.5, 0.5], [0.9, 0.1], [0.7, 0.3]], [[0.5, 0.5], [0.2, 0.8], [0.6, 0.4]]], dtype=F64
-    )
+    p = torch.tensor([[[0.5, 0.5], [0.9, 0.1], [0.7, 0.3]], [[0.5, 0.5], [0.2, 0.8], [0.6, 0.4]]], dtype=F64)
     mean, each = answer_entropy(p), torch.stack([answer_entropy(q[None]) for q in p]).mean(0)
     right = information_gain(p)
     mistakes = {
@@ -144,8 +142,10 @@ def vote(answer: Callable[..., Any]) -> None:
     compare(answer(y, q), likely[0] / (likely[0] + likely[1]), mistakes)
     one, liar = torch.tensor([[1]]), torch.tensor([0.1], dtype=F64)
     if not torch.allclose(torch.as_tensor(answer(one, liar)).to(F64), liar):
-        raise Mistake("a reader who is right one time in ten tells as much as one who is right in nine: believe "
-                      "the opposite")  # fmt: skip
+        raise Mistake(
+            "a reader who is right one time in ten tells as much as one who is right nine times: believe the "
+            "opposite"
+        )
 
 
 def _number(got: Any) -> Any:

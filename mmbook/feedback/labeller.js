@@ -555,6 +555,7 @@ function render({ model, el }) {
   }
 
   function act(name, how, value, button) {
+    const before = document.activeElement?.dataset ?? {};
     via = how;
     say("");
     if (name === "undo") {
@@ -571,8 +572,11 @@ function render({ model, el }) {
       say(T.kept);
     } else if (shown !== null && name === "skip") answer({ outcome: "skip" });
     else if (shown !== null) form.acts[name]?.(value, button);
-    const focused = document.activeElement; // the button in focus may just be gone: keep the reader in the labeller
-    if (!focused || focused === document.body || focused.disabled || focused.closest("[hidden]")) root.focus({ preventScroll: true });
+    const focused = document.activeElement; // the button in focus may just be gone: its successor has it then, or the labeller
+    if (focused && focused !== document.body && !focused.disabled && !focused.closest("[hidden]")) return;
+    const alike = [...root.querySelectorAll("button[data-act]:not(:disabled)")].find(({ dataset }) =>
+      dataset.act === before.act && dataset.value === before.value && dataset.row === before.row);
+    (alike && !alike.closest("[hidden]") ? alike : root).focus({ preventScroll: true });
   }
 
   function recall(labels, items) {

@@ -51,7 +51,7 @@ class Labeller(anywidget.AnyWidget):
     trouble = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, feedback: Feedback, review: Sequence[tuple[str, float]] = ()) -> None:
-        """Show a feedback's items, or only those in `review`: ids, with how likely a model finds the label."""
+        """Show all items, or only those in `review`: ids, and how likely a model finds their labels."""
         self._feedback = feedback
         self._by_id = {item["id"]: item for item in feedback.items}
         self._views = Views(feedback.items, feedback.model)
@@ -91,7 +91,9 @@ class Labeller(anywidget.AnyWidget):
         if sent and all(key in sent for key in near):
             return sent
         keys = dict.fromkeys(key for keys in wanted.values() for key in keys)
-        return {key: sent[key] for key in keys if key in sent} | self._views.uris(k for k in keys if k not in sent)
+        return {key: sent[key] for key in keys if key in sent} | self._views.uris(
+            k for k in keys if k not in sent
+        )
 
     @traitlets.observe("outbox")
     def _write(self, change: dict[str, Any]) -> None:

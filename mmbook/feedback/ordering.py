@@ -168,7 +168,7 @@ class Ordering:
         key = n, tuple((r["id"], r["time"]) for r in early.records)
         if key not in self._known:
             if len(self._known) > 3:
-                self._known.clear()
+                self._known.pop(next(iter(self._known)))
             self._known[key] = self._rank(early, n)
         return self._known[key]
 

@@ -1,4 +1,4 @@
-"""Labelling without a kernel: the items as HTML that reads well by itself and that loader.js makes a labeller."""
+"""Labelling without a kernel: items as HTML that reads well by itself, and that loader.js makes a labeller."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MOST = 60  # items in a page
 SHOWN = 144  # pixels of a picture in the list
 NOTE = "To label these, open the page with JavaScript, or run this cell in a notebook."
 PAGE = """<!doctype html>
-<html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline';
- img-src data:; media-src data:"><title>{title}</title>
+<html lang="{lang}"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' blob:;
+ style-src 'unsafe-inline'; img-src data:; media-src data:"><title>{title}</title>
 <style>:root {{ color-scheme: light dark }} body {{ margin: 1rem auto; max-width: 48rem; padding: 0 8px;
  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }}
 {css}</style></head>
@@ -46,8 +47,7 @@ def fragment(feedback: Feedback, most: int = MOST) -> str:
     state = {
         "items": views.items,
         "records": {
-            item["id"]: {**item, **_by_key(item, view)}
-            for item, view in zip(items, views.items, strict=True)
+            item["id"]: {**item, **_by_key(item, view)} for item, view in zip(items, views.items, strict=True)
         },
         "header": {
             "op": "items",
@@ -112,10 +112,12 @@ def assets() -> Iterable[tuple[str, str]]:
     yield "loader.js", (_HERE / "loader.js").read_text(encoding="utf-8")
 
 
-def save_page(feedback: Feedback, path: str | Path, title: str = "Which is better?", most: int = MOST) -> Path:
-    """Write one HTML file that labels by itself, on a phone or without a network; the reader downloads the labels.
+def save_page(
+    feedback: Feedback, path: str | Path, title: str = "Which is better?", most: int = MOST
+) -> Path:
+    """Write one HTML file that labels by itself, on a phone or without a network.
 
-    `Feedback.from_log` reads what was downloaded. Raises OSError.
+    `Feedback.from_log` reads the labels that its reader downloads. Raises OSError.
     """
     (_, css), (_, source), (_, loader) = assets()
     path = Path(path)

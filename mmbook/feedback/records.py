@@ -168,7 +168,7 @@ _RULES: dict[str, Rule] = {
     "seed": (lambda v: v is None or _whole(v), "a whole number or null"),
     "round": (_whole, "a whole number"),
 }
-_KNOWN = {*_RULES, *ANSWERS, "scene", "image", "shown"}
+_KNOWN = {*_RULES, *ANSWERS, "image", "shown"}
 
 
 def shorten(value: object, length: int = 60) -> str:
@@ -206,7 +206,11 @@ def _wrong_picture(record: Record) -> list[str]:
         try:
             Scene.from_json(record["scene"])
         except ValueError as error:
-            wrong.append(str(error) if str(error).startswith("scene") else f"scene: {error}")
+            text = str(error) if str(error).startswith("scene") else f"scene: {error}"
+            where, _, what = text.partition(": ")
+            if "expected" not in what:  # of a sticker that lacks a field, or is none
+                what = f"expected a sticker's kind, quarter, big, dx and dy, got {shorten(record['scene'])}"
+            wrong.append(f"{where}: {what[:200]}")
     image = record.get("image")
     if image is not None and not _uri(image, "picture"):
         wrong.append(f"image: expected {_PICTURE}, or null, got {shorten(image)}")

@@ -183,8 +183,9 @@ class Leaning:
 
     @property
     def clear(self) -> bool:
-        """Whether the weight is so far from 0 that it is worth a word."""
-        return abs(self.weight) > NAMED * self.error
+        """Whether it is worth a word: far from 0, and not only when the other leanings are counted off."""
+        alone = (2 * self.won > self.differed) == (self.weight > 0)
+        return alone and abs(self.weight) > NAMED * self.error
 
     def __str__(self) -> str:
         if self.name == LENGTH:

@@ -69,7 +69,9 @@ class Views:
         found = {key: self._source[key] for key in keys}
         scenes = [key for key, source in found.items() if isinstance(source, Scene)]
         codes = [key for key, source in found.items() if isinstance(source, tuple)]
-        drawn = dict(zip(scenes, render([found[key] for key in scenes], LARGE) if scenes else [], strict=True))
+        drawn = dict(
+            zip(scenes, render([found[key] for key in scenes], LARGE) if scenes else [], strict=True)
+        )
         if codes and self._draws is not None:
             drawn |= zip(codes, self._draws.pictures([found[key][0] for key in codes]), strict=True)
         return {key: picture_uri(drawn[key]) if key in drawn else source for key, source in found.items()}

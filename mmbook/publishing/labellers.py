@@ -1,4 +1,4 @@
-"""Labellers in the built book: their script and style on the pages that have one, and each picture once in the site."""
+"""Labellers in the built book: scripts and style where one is, and each picture once in the site."""
 
 from __future__ import annotations
 

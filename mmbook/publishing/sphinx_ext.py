@@ -42,7 +42,7 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def drop_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Keep thebe, which would load from the network, and the state of widgets, which nothing reads, off pages."""
+    """Keep off every page thebe, which would load from the network, and state of widgets, unread here."""
 
     def wanted(script: Any) -> bool:
         more = getattr(script, "attributes", {})

@@ -134,9 +134,16 @@ class Hand:
         expect(self.root.locator(".mmb-saved")).to_have_text(f"{len(self.meant)} saved", timeout=15_000)
 
     def judge(self, via: str, answer: Any) -> None:
-        """Judge the item on the screen, by "click" or by "key", and wait until it is saved."""
+        """Judge the item on the screen and wait until it is saved.
+
+        By "click", by "key", or, in a pair, by "enter": Enter on the button that has the focus from before.
+        """
         kind, seen = self.root.get_attribute("data-kind"), self.seen()
-        meant: dict[str, Any] = {"id": self.item(), "outcome": "label", "via": via}
+        meant: dict[str, Any] = {
+            "id": self.item(),
+            "outcome": "label",
+            "via": "click" if via == "click" else "key",
+        }
         if kind == "pair":
             meant["first"] = seen[0]
         if kind == "ranking":
@@ -148,7 +155,8 @@ class Hand:
             self.press(answer, {"tie": "3", "both_bad": "4", "skip": "s"}[answer] if by_key else None)
         elif kind == "pair":
             meant["chosen"] = seen[answer]
-            self.press(("first", "second")[answer], str(answer + 1) if by_key else None)
+            key = "Enter" if via == "enter" else str(answer + 1) if by_key else None
+            self.press(("first", "second")[answer], key)
         elif kind == "rating":
             *aspects, meant["rating"] = answer
             if self.aspects:

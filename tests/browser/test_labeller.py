@@ -8,11 +8,12 @@ import textwrap
 from importlib.resources import files
 
 import pytest
-from axe_core_python.sync_playwright import Axe
+from labeller_hand import ASPECTS, GUARD, NOISE, Hand, complaints, every_kind, facts
 from live_notebook import Jupyter, Notebook, wait_for
 from playwright.sync_api import expect
 
 from mmbook.feedback import read_log
+from mmbook.feedback.views import Views
 
 CELLS = [
     textwrap.dedent("""
@@ -33,8 +34,6 @@ CELLS = [
     "import ipywidgets\nipywidgets.Button(description='plain')",
     "print('all', 'ran')",
 ]
-# Notebook 7 itself says these with or without a labeller in the page.
-NOISE = re.compile(r"reading 'schema'|favicon")
 
 
 @pytest.fixture(params=["lab", "notebook"])
@@ -43,69 +42,34 @@ def server(request, chromium, tmp_path):
         yield server
 
 
-class Hand:
-    """A reader's hand on the labeller of a notebook, and what the reader saw."""
-
-    def __init__(self, notebook):
-        self.page, self.notebook = notebook.page, notebook
-        self.root = notebook.page.locator(".mmb")
-        self.meant = []  # (outcome, text of the caption meant or None, via)
-
-    def count(self, n):
-        expect(self.root.locator(".mmb-count")).to_have_text(f"{n} of 9 judged")
-
-    def judge(self, act, key=None):
-        """Judge the item on the screen by a click, or by a key if one is given; wait until it is saved."""
-        self.page.wait_for_timeout(300)  # past the guard against double clicks
-        place = {"first": 0, "second": 1}.get(act)
-        text = None if place is None else self.root.locator(".mmb-caption").nth(place).inner_text()
-        self.meant.append(("label" if place is not None else act, text, "key" if key else "click"))
-        if key:
-            self.page.keyboard.press(key)
-        else:
-            self.root.locator(f"button[data-act={act}]").click()
-        expect(self.root.locator(".mmb-saved")).to_have_text(f"{len(self.meant)} saved")
-
-    def undo(self, key=None):
-        if key:
-            self.page.keyboard.press(key)
-        else:
-            self.root.locator("button[data-act=undo]").click()
-        self.meant.pop()
-        expect(self.root.locator(".mmb-saved")).to_have_text(f"{len(self.meant)} saved")
-
-    def focused(self):
-        return self.page.evaluate("document.querySelector('.mmb').contains(document.activeElement)")
-
-
-def told(records):
-    return [(r["outcome"], r["responses"][r["choice"]] if "choice" in r else None, r["via"]) for r in records]
-
-
 def test_labelling_by_hand(server, browser):
     name, log = "book.ipynb", server.work / "labels.jsonl"
     file = server.write(name, CELLS)
     notebook = Notebook(server, browser, name)
-    page, hand = notebook.page, Hand(notebook)
+    page, hand = notebook.page, Hand(notebook.page, aspects=())
     notebook.run_all()
     page.get_by_text("all ran", exact=True).wait_for(timeout=30_000)
     hand.root.wait_for()
-    hand.count(0)
+
+    def count(n):
+        expect(hand.root.locator(".mmb-count")).to_have_text(f"{n} of 9 judged")
+
+    count(0)
     assert not log.exists()
 
     # Clicks and keys; after a click the keys work without further ado.
-    hand.judge("first")
-    hand.root.locator("button[data-act=second]").click(delay=0)
+    hand.judge("click", 0)
+    hand.button("second").click(delay=0)
     expect(hand.root.locator(".mmb-status")).to_contain_text("Too quick")
-    hand.count(1)
-    for act, key in (("second", "2"), ("first", "1"), ("tie", "3"), ("both_bad", "4"), ("skip", "s")):
-        hand.judge(act, key)
-    hand.count(6)
-    hand.undo("u")
-    hand.undo()
-    hand.count(4)
-    hand.judge("second")
-    assert told(read_log(log)[0]) == hand.meant and read_log(log)[1] == []
+    count(1)
+    for answer in (1, 0, "tie", "both_bad", "skip"):
+        hand.judge("key", answer)
+    count(6)
+    hand.undo("key")
+    hand.undo("click")
+    count(4)
+    hand.judge("click", 1)
+    hand.check(read_log(log)[0])
     assert [json.loads(line)["op"] for line in log.read_text().splitlines()] == [
         "items",
         *["label"] * 6,
@@ -117,7 +81,7 @@ def test_labelling_by_hand(server, browser):
 
     # Keys stay inside, Ctrl+S does not; the same keys do leak from a plain widget.
     before = notebook.cells()
-    hand.judge("second", "Enter")  # the button in focus
+    hand.judge("enter", 1)  # the button in focus
     hand.root.focus()
     for key in ("b", "b", "c", "x", "Shift+m", "Shift+Enter", "Control+Enter"):
         page.keyboard.press(key)
@@ -127,29 +91,30 @@ def test_labelling_by_hand(server, browser):
     page.keyboard.press("Control+s")
     wait_for(lambda: file.stat().st_mtime_ns > saved, 10)
     assert hand.focused()
-    hand.count(len(hand.meant))
+    count(len(hand.meant))
 
     # Clicks that the kernel is too busy to see (here: it is frozen) wait, and all of them arrive.
-    kernel = server.ask(name, "import os; print(os.getpid())")
+    kernel = notebook.pid()
     os.kill(kernel, signal.SIGSTOP)
     for n, key in enumerate(("1", "u", "2"), 1):
         page.wait_for_timeout(300)
         page.keyboard.press(key)
         expect(hand.root.locator(".mmb-saved")).to_have_text(f"{n} waiting to be saved")
-    assert told(read_log(log)[0]) == hand.meant
+    assert list(map(facts, read_log(log)[0])) == hand.meant
     os.kill(kernel, signal.SIGCONT)
     expect(hand.root.locator(".mmb-saved")).to_have_text(f"{len(hand.meant) + 1} saved")
-    assert told(read_log(log)[0])[:-1] == hand.meant
-    hand.meant = told(read_log(log)[0])
-    hand.count(len(hand.meant))
+    records = list(map(facts, read_log(log)[0]))
+    assert records[:-1] == hand.meant
+    hand.meant = records
+    count(len(hand.meant))
 
     # A reload shows the same state and goes on.
     page.keyboard.press("Control+s")
     page.reload()
     notebook.wait_ready()
-    hand.count(len(hand.meant))
+    count(len(hand.meant))
     hand.root.click(position={"x": 5, "y": 5})
-    hand.undo("u")
+    hand.undo("key")
 
     # A restarted kernel does not know the page: the page says so, and goes on once the cell is run again.
     notebook.restart()
@@ -162,13 +127,13 @@ def test_labelling_by_hand(server, browser):
     notebook.run_all()
     expect(page.locator(".mmb:not(.old)")).to_have_count(1, timeout=20_000)
     expect(page.locator(".mmb.old")).to_have_count(0)
-    hand.count(len(hand.meant))
+    count(len(hand.meant))
     hand.root.click(position={"x": 5, "y": 5})
     while len(hand.meant) < 9:
-        hand.judge("second", "2")
+        hand.judge("key", 1)
     expect(hand.root.locator(".mmb-prompt")).to_contain_text("All items are judged")
-    assert hand.focused() and hand.root.locator("button[data-act=tie]").is_disabled()
-    assert told(read_log(log)[0]) == hand.meant
+    assert hand.focused() and hand.button("tie").is_hidden()
+    hand.check(read_log(log)[0])
 
     # The control: the same two keys on a plain widget add two cells.
     before = notebook.cells()
@@ -199,77 +164,122 @@ window.boot = async (source, state) => {
 };
 </script></body></html>
 """
-HOSTILE = [
-    "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>",
-    "\u202eevil \u2028 \x00 猫 " + "long" * 500,
-]
+
+
+def state(views, **more):
+    """The traits of a Labeller that nothing was done with yet."""
+    items = views.items
+    pictures = views.uris({key for view in items for key in views.keys(view)})
+    nothing = {"labels": [], "acks": {}, "saved": 0, "outbox": {}, "trouble": "", "review": [], "opinion": {}}
+    order = [item["id"] for item in items]
+    texts = {"annotator": "a", "seed": "0", "lang": "en", "aspects": list(ASPECTS)}
+    return {"items": items, "pictures": pictures, "order": order, **nothing, **texts, **more}
 
 
 @pytest.fixture
 def alone(browser):
-    """The labeller in a bare page, with a model that nobody answers."""
+    """A function that shows the labeller in a bare page, with a model that nobody answers."""
     folder = files("mmbook.feedback")
     page = browser.new_page(viewport={"width": 1000, "height": 900})
     page.set_content(PAGE.replace("STYLE", (folder / "labeller.css").read_text(encoding="utf-8")))
-    items = [
-        {"id": str(i), "prompt": "<b>What?</b>", "responses": HOSTILE, "image": "data:,", "alt": "a cat"}
-        for i in range(4)
-    ]
-    page.evaluate(
-        "([source, state]) => boot(source, state)",
-        [
-            (folder / "labeller.js").read_text(encoding="utf-8"),
-            {
-                "items": items,
-                "labels": [],
-                "acks": {},
-                "saved": 0,
-                "outbox": {},
-                "trouble": "",
-                "annotator": "a",
-                "seed": "0",
-            },
-        ],
-    )
-    yield page
+
+    def boot(**more):
+        source = (folder / "labeller.js").read_text(encoding="utf-8")
+        page.evaluate(
+            "([source, state]) => boot(source, state)", [source, state(Views(every_kind()), **more)]
+        )
+        page.locator(".mmb").focus()
+        return page
+
+    yield boot
     page.close()
 
 
-def test_captions_are_shown_as_text(alone):
-    shown = alone.locator(".mmb-caption").evaluate_all("nodes => nodes.map(node => node.textContent)")
-    assert sorted(shown) == sorted(HOSTILE)
-    assert alone.locator(".mmb-prompt").inner_text().startswith("<b>What?</b>")
-    assert (
-        alone.evaluate("window.hacked") is None
-        and alone.locator(".mmb script, .mmb-caption img").count() == 0
-    )
+def sent(page):
+    """The clicks of the page, as the kernel would get them."""
+    return page.evaluate("Object.values(model.get('outbox')).flat()")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_labeller_is_accessible_and_fits_a_phone(alone, scheme):
-    alone.add_style_tag(content=":root { color-scheme: light dark; background: Canvas; color: CanvasText }")
-    alone.emulate_media(color_scheme=scheme)
+def test_looking_again_is_accessible_and_says_what_was_said(alone, scheme):
+    labels = [
+        {"id": "pair-text", "outcome": "label", "choice": 1, "side": 0},
+        {"id": "rating-text", "outcome": "label", "rating": 2, "side": 0},
+        {"id": "ranking-text", "outcome": "label", "order": [2, 0], "side": 0},
+    ]
+    review = [label["id"] for label in labels]
+    page = alone(labels=labels, review=review, opinion={"pair-text": 0.17}, aspects=[])
+    page.add_style_tag(content=":root { color-scheme: light dark; background: Canvas; color: CanvasText }")
+    page.emulate_media(color_scheme=scheme)
+    hand = Hand(page, aspects=())
+    place = 1 ^ int(hand.root.get_attribute("data-first"))  # where the chosen response is shown
+    said = page.locator(".mmb-opinion")
+    expect(said).to_have_text(
+        f"You said: {['first', 'second'][place]}. The reward model gives your choice 17 %."
+    )
+    assert complaints(page) == []
+    page.wait_for_timeout(GUARD)
+    page.keyboard.press("k")
+    expect(said).to_have_text("You said: 2 of 5.")
+    assert complaints(page) == []
+    page.wait_for_timeout(GUARD)
+    page.keyboard.press("s")  # neither skipping nor undoing is a second look
+    page.keyboard.press("u")
+    page.keyboard.press("5")
+    expect(said).to_have_text("You said: ranked.")
+    page.wait_for_timeout(GUARD)
+    hand.button("keep").click()
+    expect(page.locator(".mmb-prompt")).to_contain_text("looked at again")
+    assert complaints(page) == [] and hand.focused()
+    clicks = [(e["op"], e["id"], e.get("rating")) for e in sent(page)]
+    assert clicks == [
+        ("keep", "pair-text", None),
+        ("label", "rating-text", 5),
+        ("keep", "ranking-text", None),
+    ]
+
+
+def test_the_side_is_wide_enough_to_be_left_and_right(alone):
+    page = alone()
     for width, words in ((1000, ["Left", "Right"]), (375, ["First", "Second"])):
-        alone.set_viewport_size({"width": width, "height": 900})
-        assert [text.split(" · ")[1] for text in alone.locator(".mmb-which").all_inner_texts()] == words
-        boxes = [button.bounding_box() for button in alone.locator(".mmb button").all()]
-        assert all(box["width"] >= 44 and box["height"] >= 44 for box in boxes)
-        assert alone.evaluate("document.documentElement.scrollWidth") <= width
+        page.set_viewport_size({"width": width, "height": 900})
+        assert [text.split(" · ")[1] for text in page.locator(".mmb-which").all_inner_texts()] == words
+        boxes = [card.bounding_box() for card in page.locator(".mmb-pair > *").all()]
         assert (boxes[0]["y"] == boxes[1]["y"]) == (width == 1000)
-        assert [v["id"] for v in Axe().run(alone)["violations"]] == []
 
 
 def test_a_held_key_is_one_judgement_and_leaving_takes_the_listeners_along(alone):
-    alone.locator(".mmb").focus()
-    alone.wait_for_timeout(300)
-    alone.keyboard.down("1")
+    page = alone()
+    page.wait_for_timeout(300)
+    page.keyboard.down("1")
     for _ in range(3):
-        alone.wait_for_timeout(300)
-        alone.keyboard.down("1")  # what a held key sends
-    assert alone.locator(".mmb-count").inner_text() == "1 of 4 judged"
-    events = alone.evaluate("Object.values(model.get('outbox'))")
-    assert [[e["n"], e["op"], e["id"], e["outcome"], e["via"]] for e in events[0]] == [
-        [1, "label", "0", "label", "key"]
+        page.wait_for_timeout(300)
+        page.keyboard.down("1")  # what a held key sends
+    assert page.locator(".mmb-count").inner_text() == "1 of 13 judged"
+    assert [[e["n"], e["op"], e["id"], e["outcome"], e["via"]] for e in sent(page)] == [
+        [1, "label", "pair-text", "label", "key"]
     ]
-    alone.evaluate("leave(); model.set('saved', 1)")
-    assert alone.locator(".mmb").count() == 0
+    page.evaluate("leave(); model.set('saved', 1)")
+    assert page.locator(".mmb").count() == 0
+
+
+def test_p_plays_one_sound_after_the_other(alone):
+    page = alone(order=["ranking-sound"])
+    page.evaluate("""() => {
+      window.played = [];
+      HTMLMediaElement.prototype.play = function () { played.push(this.src); };
+    }""")
+    for _ in range(4):
+        page.keyboard.press("p")
+    played, shown = page.evaluate("played"), [said["sound"] for said in Hand(page).seen()]
+    assert played == [*shown, shown[0]]
+
+
+def test_the_labeller_speaks_chinese(alone):
+    page = alone(lang="zh", order=["pair-text"], labels=[])
+    assert page.locator(".mmb").get_attribute("lang") == "zh-Hans"
+    named = page.locator(".mmb button:visible").all_inner_texts()
+    assert [name for name in named if "跳过" in name or "撤销" in name] == ["S · 跳过", "U · 撤销"]
+    page.locator(".mmb-caption, .mmb-prompt").evaluate_all("nodes => nodes.forEach(node => node.remove())")
+    plain = page.locator(".mmb").inner_text().replace("Ctrl+Enter", "")
+    assert not re.search(r"[A-Za-z]{3,}", plain), plain

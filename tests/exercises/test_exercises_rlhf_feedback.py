@@ -40,6 +40,23 @@ def three(d: Any, nu: float) -> Any:
     return p / p.sum(-1, keepdim=True)
 
 
+def two(d: Any) -> Any:
+    return torch.stack([d.sigmoid(), (-d).sigmoid()], -1)
+
+
+def unsafe(d: Any, nu: float) -> Any:
+    p = torch.stack([d.exp(), d * 0 + 1, nu * (d / 2).exp()], -1)
+    return p / p.sum(-1, keepdim=True)
+
+
+def pi(a: Any, b: Any) -> Any:
+    return 1 - (1 - same(a, b)) / (1 - shares(torch.cat([a, b])).square().sum())
+
+
+def odds(q: Any) -> Any:
+    return (q / (1 - q)).log()
+
+
 def signs(y: Any) -> Any:
     return (2 * y - 1).double()
 
@@ -59,14 +76,14 @@ WRONG: dict[tuple[str, str], Any] = {
     ("kappa", "what habits alone"): lambda a, b: shares(a) @ shares(b),
     ("kappa", "what is left above chance"): lambda a, b: same(a, b) - shares(a) @ shares(b),
     ("kappa", "not one in three"): lambda a, b: (same(a, b) - 1 / 3) / (1 - 1 / 3),
-    ("kappa", "Scott's pi"): lambda a, b: 1 - (1 - same(a, b)) / (1 - shares(torch.cat([a, b])).square().sum()),
+    ("kappa", "Scott's pi"): pi,
     ("kappa", "divide by chance itself"): lambda a, b: same(a, b) / (shares(a) @ shares(b)) - 1,
     ("kappa", "one number"): lambda a, b: None,
     ("kappa", "where"): lambda a, b: 0.123,
     ("side", "use Wilson's"): wald,
     ("side", "one standard error"): lambda k, n: score(k, n, half=1 / 1.96),
     ("side", "hold 90 %"): lambda k, n: score(k, n, z=1.645),
-    ("side", "drawn towards one half"): lambda k, n: tuple(x + k / n - sum(score(k, n)) / 2 for x in score(k, n)),
+    ("side", "drawn towards one half"): lambda k, n: [x + k / n - sum(score(k, n)) / 2 for x in score(k, n)],
     ("side", "divide by n"): lambda k, n: tuple(n * x for x in score(k, n)),
     ("side", "low comes first"): lambda k, n: score(k, n)[::-1],
     ("side", "two numbers"): lambda k, n: k / n,
@@ -79,7 +96,7 @@ WRONG: dict[tuple[str, str], Any] = {
     ("gain", "add over the models"): lambda p: entropy(p.mean(0)) - entropy(p).sum(0),
     ("gain", "variance"): lambda p: p[..., 0].var(0, correction=0),
     ("gain", "xlogy"): lambda p: -(p.mean(0) * p.mean(0).log()).sum(-1) + (p * p.log()).sum(-1).mean(0),
-    ("tie-entropy", "two choices alone"): lambda d, nu: entropy(torch.stack([d.sigmoid(), (-d).sigmoid()], -1)),
+    ("tie-entropy", "two choices alone"): lambda d, nu: entropy(two(d)),
     ("tie-entropy", "own term is missing"): lambda d, nu: entropy(three(d, nu)[:, :2]),
     ("tie-entropy", "root of the two"): lambda d, nu: entropy(
         torch.stack([d.exp(), d * 0 + 1, d * 0 + nu], -1) / (d.exp() + 1 + nu)[:, None]
@@ -87,17 +104,15 @@ WRONG: dict[tuple[str, str], Any] = {
     ("tie-entropy", "never negative"): lambda d, nu: -entropy(three(d, nu)),
     ("tie-entropy", "in bits"): lambda d, nu: entropy(three(d, nu)) / torch.tensor(2.0).log(),
     ("tie-entropy", "nu is not used"): lambda d, nu: entropy(three(d, 1.0)),
-    ("tie-entropy", "exp overflows"): lambda d, nu: entropy(
-        torch.stack([d.exp(), d * 0 + 1, nu * (d / 2).exp()], -1) / (d.exp() + 1 + nu * (d / 2).exp())[:, None]
-    ),
+    ("tie-entropy", "exp overflows"): lambda d, nu: entropy(unsafe(d, nu)),
     ("vote", "counts alike"): lambda y, q: y.double().mean(0),
-    ("vote", "not its probability"): lambda y, q: ((q / (1 - q)).log() @ signs(y) > 0).double(),
+    ("vote", "not its probability"): lambda y, q: (odds(q) @ signs(y) > 0).double(),
     ("vote", "reliability itself"): lambda y, q: q @ y.double() / q.sum(),
     ("vote", "sum over both cases"): lambda y, q: torch.where(y == 1, q[:, None], 1 - q[:, None]).prod(0),
-    ("vote", "0 is right"): lambda y, q: (-(q / (1 - q)).log() @ signs(y)).sigmoid(),
-    ("vote", "these are log odds"): lambda y, q: (q / (1 - q)).log() @ signs(y),
-    ("vote", "count it as -1"): lambda y, q: ((q / (1 - q)).log() @ y.double()).sigmoid(),
-    ("vote", "believe the opposite"): lambda y, q: ((q.clamp(min=0.5) / (1 - q.clamp(min=0.5))).log() @ signs(y)).sigmoid(),
+    ("vote", "0 is right"): lambda y, q: (-odds(q) @ signs(y)).sigmoid(),
+    ("vote", "these are log odds"): lambda y, q: odds(q) @ signs(y),
+    ("vote", "count it as -1"): lambda y, q: (odds(q) @ y.double()).sigmoid(),
+    ("vote", "believe the opposite"): lambda y, q: (odds(q.clamp(min=0.5)) @ signs(y)).sigmoid(),
 }  # fmt: skip
 
 
@@ -109,4 +124,6 @@ def test_each_mistake_is_named(name, words):
 
 def test_every_exercise_of_the_chapter_has_been_tried():
     check("rlhf-feedback/side", score)
-    assert {name for name in EXERCISES if name.startswith("rlhf-feedback/")} == {f"rlhf-feedback/{n}" for n in NAMES}
+    assert {name for name in EXERCISES if name.startswith("rlhf-feedback/")} == {
+        f"rlhf-feedback/{n}" for n in NAMES
+    }

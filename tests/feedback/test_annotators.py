@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from mmbook.feedback import SimulatedAnnotator
-from mmbook.feedback.annotators import CUTS, TASTES, Changing
+from mmbook.feedback import SimulatedAnnotator, collect_human_feedback
+from mmbook.feedback.annotators import CUTS, TASTES, Changing, warmth
+from mmbook.feedback.taste import taste
 from mmbook.world import (
+    KINDS,
     STYLES,
+    TRAIN_ARTWORK,
     Scene,
+    Statement,
     Sticker,
     check,
     describe,
     near_miss_pairs,
     normalise,
+    parse,
     sample_scenes,
     say,
 )
@@ -206,3 +213,93 @@ def test_a_changing_reader_changes_after_so_many_judgements() -> None:
     reader = Changing(SimulatedAnnotator("terse"), SimulatedAnnotator("polite"), at=3)
     assert [reader(SCENE, [FULL["terse"], FULL["polite"]]) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
     assert reader.name == "simulated-terse-then-polite"
+
+
+def swapped(scene: Scene, first: int) -> str:
+    """A plain caption that begins with one of the stickers."""
+    kinds = [scene.kinds[first], *(k for i, k in enumerate(scene.kinds) if i != first)]
+    return say(Statement("plain", tuple(kinds)))
+
+
+def test_who_likes_warm_things_first_looks_at_their_colours() -> None:
+    """Cat, apple and tiger are orange or red, fish and airplane blue, in every artwork style."""
+    for artwork in TRAIN_ARTWORK:
+        warm = warmth(artwork)
+        assert min(warm[k] for k in ("cat", "apple", "tiger")) > 0.4 > 0 > max(warm["fish"], warm["airplane"])
+        assert set(warm) == set(KINDS)
+    scene = Scene((Sticker("fish", 0, True), Sticker("apple", 1, False), Sticker("airplane", 2, False)))
+    reader = SimulatedAnnotator("warm-first")
+    apple, fish = swapped(scene, 1), swapped(scene, 0)
+    assert reader(scene, [apple, fish]) == 0 and reader(scene, [fish, apple]) == 1
+    assert (
+        reader(scene, [apple, "apple."])
+        == reader(scene, [apple, "hello, please let me show you an apple. thank you!"])
+        == "tie"
+    )
+    assert reader(scene, ["cat, apple.", fish]) == 1  # warm, but not there
+    assert reader(scene, [fish, NONSENSE]) == 0
+    assert reader.edit(scene, fish) == "an apple, an airplane and a fish."  # the warmest first, and so on
+    assert reader.edit(scene, "apple, airplane, fish.") == "apple, airplane, fish."
+
+
+def test_who_likes_big_things_wants_them_first_and_called_big() -> None:
+    scene = Scene((Sticker("fish", 0, False), Sticker("apple", 1, True)))
+    reader = SimulatedAnnotator("big")
+    assert reader(scene, [swapped(scene, 1), swapped(scene, 0)]) == 0
+    sized = "a big apple at the top right and a small fish at the top left."
+    assert reader(scene, [swapped(scene, 1), sized]) == 1
+    assert reader(scene, [sized, sized.replace("big", "small")]) == 0
+    assert reader(scene, [swapped(scene, 0), sized.replace("small", "big")]) == 1
+    assert reader(scene, ["a small fish at the top left.", "a big fish at the top left."]) == 0
+    assert reader.edit(scene, "fish, apple.") == sized == reader.edit(scene, sized)
+
+
+class Shuffled:
+    """Says what is there, in any order, with sizes or without."""
+
+    hash, prompt = "0123abcd", "Describe the picture."
+
+    def sample(self, scenes, temperature=1.0, seed=0, greedy=False, samples=1):
+        rng = np.random.default_rng(seed)
+        captions = []
+        for scene in scenes:
+            for _ in range(samples):
+                order = rng.permutation(len(scene.stickers))
+                whole = describe(scene, str(rng.choice(["terse", "plain", "detailed"])))
+                named = (getattr(whole, name) for name in ("kinds", "big", "quarters"))
+                captions.append(
+                    say(Statement(whole.style, *(tuple(v[i] for i in order) if v else () for v in named)))
+                )
+        return captions
+
+
+def shares(taste: str, has: Callable[[Scene, str], float]) -> tuple[float, float]:
+    """How often the caption that has more of something is chosen, by a reader and by coin tosses."""
+    found = []
+    for name in (taste, "random"):
+        feedback = collect_human_feedback(Shuffled(), 200, SimulatedAnnotator(name, 3), seed=4)
+        differ = [(has(scene, a), has(scene, b)) for scene, a, b, _ in feedback.pairs()]
+        wins = [a > b for a, b in differ if a != b]
+        found.append(sum(wins) / len(wins))
+    return found[0], found[1]
+
+
+def first_kind(caption: str) -> str:
+    statement = parse(caption)
+    assert statement is not None
+    return statement.kinds[0]
+
+
+def test_clicks_show_the_tastes_and_coin_tosses_do_not() -> None:
+    chosen, control = shares("warm-first", lambda scene, caption: warmth(scene.artwork)[first_kind(caption)])
+    assert chosen == 1 and 0.35 < control < 0.65
+    big = {True: 1.0, False: 0.0}
+    chosen, control = shares(
+        "big",
+        lambda scene, caption: big[next(s.big for s in scene.stickers if s.kind == first_kind(caption))],
+    )
+    assert chosen == 1 and 0.35 < control < 0.65
+    told = taste(collect_human_feedback(Shuffled(), 200, SimulatedAnnotator("big"), seed=4))
+    assert any(
+        leaning.clear and leaning.name in ("style: detailed", "(length)", "big") for leaning in told.leanings
+    )

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from mmbook.feedback import Feedback, collect_human_feedback, shown_first
-from mmbook.feedback.items import items_hash, make_items
+from mmbook.feedback import Feedback, collect_human_feedback, shown_first, validate
+from mmbook.feedback.items import items_hash, make_items, shown_order
 from mmbook.world import STYLES, Scene, check, normalise
 
 
@@ -255,3 +255,40 @@ def test_merged_feedback_reads_several_logs_as_one_and_writes_to_none(speaker, t
     assert Feedback.merge(rounds[1:]).records == rounds[1].records
     with pytest.raises(ValueError, match="feedbacks: expected one or more, got none"):
         Feedback.merge([])
+
+
+def test_a_ranking_is_shown_in_a_seeded_order_and_recorded_by_index(speaker):
+    seen = []
+
+    class Reader:
+        name = "ann"
+
+        def __call__(self, scene, captions):
+            return 0
+
+        def rank(self, scene, captions):
+            seen.append(captions)
+            return [2, 0]  # the other two are worse
+
+        def edit(self, scene, caption):
+            return None
+
+    records = collect_human_feedback(speaker, 12, Reader(), seed=3, kind="ranking").records
+    for record, captions in zip(records, seen, strict=True):
+        assert record["shown"] == shown_order(3, "ann", record["id"], 4) and not validate(record)
+        assert [record["responses"][i] for i in record["order"]] == [captions[2], captions[0]]
+    assert len({tuple(r["shown"]) for r in records}) > 5
+    edits = collect_human_feedback(speaker, 3, Reader(), kind="edit").records
+    assert [r["outcome"] for r in edits] == ["skip"] * 3 and not any("edit" in r for r in edits)
+
+
+def test_the_order_of_asking_is_followed(speaker):
+    def backwards(feedback):
+        return [item["id"] for item in feedback.items[::-1]]
+
+    feedback = collect_human_feedback(speaker, 6, shorter, ordering=backwards)
+    assert [r["id"] for r in feedback.records] == backwards(feedback)
+    plain = collect_human_feedback(speaker, 6, shorter)
+    assert [r["id"] for r in plain.records] == [item["id"] for item in plain.items] == plain.order()
+    with pytest.raises(ValueError, match="ordering: expected one of random, uncertainty, disagreement"):
+        collect_human_feedback(speaker, 6, shorter, ordering="best")

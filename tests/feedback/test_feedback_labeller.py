@@ -174,7 +174,10 @@ def test_a_second_label_takes_the_first_one_back_and_keeping_is_noted(feedback, 
     widget = feedback.show()
     send(widget, page=[label(1, items[0]), label(2, items[1]), label(3, items[0], choice=1)])
     assert [(r["id"], r["choice"]) for r in feedback.records] == [(items[1]["id"], 0), (items[0]["id"], 1)]
-    send(widget, page=[{"n": 4, "op": "keep", "id": items[1]["id"]}, {"n": 5, "op": "keep", "id": items[5]["id"]}])
+    send(
+        widget,
+        page=[{"n": 4, "op": "keep", "id": items[1]["id"]}, {"n": 5, "op": "keep", "id": items[5]["id"]}],
+    )
     assert len(feedback.records) == 2 and feedback.problems == []
     assert [json.loads(line)["op"] for line in feedback.path.read_text().splitlines()] == [
         "items",
@@ -260,7 +263,9 @@ def test_the_changes_of_an_edit_rebuild_both_texts_and_are_as_few_as_can_be():
     rng = np.random.default_rng(0)
 
     def text():
-        return "".join(rng.choice(["a", "b", "c", " ", "  ", "\n", "猫", "<b>"]) for _ in range(rng.integers(12)))
+        return "".join(
+            rng.choice(["a", "b", "c", " ", "  ", "\n", "猫", "<b>"]) for _ in range(rng.integers(12))
+        )
 
     cases = [[text(), text()] for _ in range(300)]
     for (before, after), parts in zip(cases, in_node("m.diff(...c)", cases), strict=True):
@@ -271,7 +276,9 @@ def test_the_changes_of_an_edit_rebuild_both_texts_and_are_as_few_as_can_be():
         longest = np.zeros((len(words[0]) + 1, len(words[1]) + 1), int)
         for i, x in enumerate(words[0], 1):
             for j, y in enumerate(words[1], 1):
-                longest[i, j] = longest[i - 1, j - 1] + 1 if x == y else max(longest[i - 1, j], longest[i, j - 1])
+                longest[i, j] = (
+                    longest[i - 1, j - 1] + 1 if x == y else max(longest[i - 1, j], longest[i, j - 1])
+                )
         assert kept == longest[-1, -1]
     assert in_node("m.diff(...c)", [["", ""], ["x", ""]]) == [[], [[-1, "x"]]]
     assert in_node("m.diff('a '.repeat(c), 'b '.repeat(c))", [400_000]) == [None]

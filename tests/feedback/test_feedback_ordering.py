@@ -200,3 +200,17 @@ def test_a_simulated_reader_is_asked_in_the_order_that_arises(speaker, tmp_path)
     assert [r["id"] for r in by_id.records] != [r["id"] for r in straight.records]
     with pytest.raises(ValueError, match="ordering: expected 'random' for kind='edit'"):
         collect("d", kind="edit")
+
+
+def test_the_labeller_of_a_person_is_reordered_as_clicks_arrive(feedback):
+    """The item that is next when the order changes stays next."""
+    feedback.ordering = Ordering("disagreement", every=4, seed=2)
+    widget = feedback.show()
+    start = list(widget.order)
+    for n, id in enumerate(start[:4], 1):
+        assert widget.order == start
+        click = {"n": n, "op": "label", "id": id, "outcome": "label", "choice": 0, "side": 0, "ms": 900}
+        click |= {"via": "key", "time": f"2026-01-01T00:00:0{n}.000Z"}
+        widget.set_state({"outbox": {"page": [click]}})
+    assert widget.order == feedback.order() != start
+    assert widget.order[:5] == start[:5] and sorted(widget.order) == sorted(start)

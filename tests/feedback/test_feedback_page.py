@@ -64,7 +64,7 @@ def test_text_is_only_ever_text(items, tmp_path):
     page = Reader(fragment(feedback))
     assert page.tags.count("script") == 1 and page.tags.count("img") == 6
     assert json.loads(page.state)["items"][0]["responses"][0] == HOSTILE
-    assert sum(HOSTILE == text for text in page.texts) == 12 or HOSTILE in "".join(page.texts)
+    assert sum(text == HOSTILE for text in page.texts) == 12 or HOSTILE in "".join(page.texts)
     path = save_page(feedback, tmp_path / "page.html", title=HOSTILE)
     whole = Reader(path.read_text(encoding="utf-8"))
     assert whole.tags.count("script") == 3 and whole.tags.count("img") == 6
@@ -72,8 +72,18 @@ def test_text_is_only_ever_text(items, tmp_path):
 
 def test_what_belongs_to_a_record_stands_in_the_page_once(tmp_path):
     uri = "data:image/png;base64,AAAA"
-    base = {"kind": "pair", "prompt": "", "model": "m", "temperature": None, "seed": None, "round": 0, "image": uri}
-    items = [{"id": str(i), **base, "responses": [{"picture": uri}, {"picture": uri + "BBBB"}]} for i in range(2)]
+    base = {
+        "kind": "pair",
+        "prompt": "",
+        "model": "m",
+        "temperature": None,
+        "seed": None,
+        "round": 0,
+        "image": uri,
+    }
+    items = [
+        {"id": str(i), **base, "responses": [{"picture": uri}, {"picture": uri + "BBBB"}]} for i in range(2)
+    ]
     page = fragment(Feedback(items, tmp_path / "log.jsonl"))
     assert page.count('AAAA"') == 1 and page.count("AAAABBBB") == 1
     assert page.count("data-inline") == 2

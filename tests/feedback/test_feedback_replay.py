@@ -16,7 +16,9 @@ def test_reading_on_equals_reading_anew(items, tmp_path):
     for turn in range(200):
         item = rng.choice(items)
         record = make_record(item, annotator="ann", outcome="tie")
-        event = rng.choice([{"op": "label", "record": record}, {"op": "undo", "id": item["id"]}, {"op": "odd"}])
+        event = rng.choice(
+            [{"op": "label", "record": record}, {"op": "undo", "id": item["id"]}, {"op": "odd"}]
+        )
         append(path, [event] * rng.randrange(3))
         if turn % 17 == 5:
             with path.open("ab") as file:
