@@ -9,10 +9,10 @@ INSTALLED := .venv/installed.stamp
 book: $(INSTALLED)
 	@$(BIN)/python -m mmbook build
 
-# A book that does not build must not hide the tests' own report: the tests of the pages then fail.
+# A book that does not build must not hide the tests' own report: the tests of the pages then fail. Two files at a time.
 test: $(INSTALLED)
 	-@$(BIN)/python -m mmbook build --if-stale
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir=book

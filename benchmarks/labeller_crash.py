@@ -3,8 +3,8 @@
 python benchmarks/labeller_crash.py
 python benchmarks/labeller_crash.py --times 20 --seed 1 --out crash.json   # elsewhere, as the test does
 
-Two processes append labels to one log as fast as they can, and write a number to a pipe after
-each append has returned; half of the labels are short, half a million characters, so that kills fall into writes.
+Two processes append labels to one log as fast as they can, and write a number to a pipe after each append
+has returned. Half of the labels are short, half a million characters, so that kills fall into writes too.
 This tries the death of a process, not of the machine: that the disk has the bytes is fsync's promise.
 """
 

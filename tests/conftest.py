@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 NO_CHROMIUM = "browser tests skipped: no Chromium; set MMBOOK_CHROMIUM or install the package chromium"
-_skipped: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,8 +29,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in _skipped:
-        terminalreporter.write_line(line)
+    if any(NO_CHROMIUM in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(NO_CHROMIUM)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Keep the other workers of this run waiting: a package is installed once."""
+    import fcntl
+
+    with open(Path(tempfile.gettempdir()) / "mmbook-install.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def may_install() -> bool:
@@ -50,8 +61,10 @@ def chromium_path() -> str | None:
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None and may_install():
         quiet = {"capture_output": True, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", "chromium"], **quiet)
+        with one_at_a_time():
+            if shutil.which("chromium") is None:
+                subprocess.run(["apt-get", "update"], **quiet)
+                subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", "chromium"], **quiet)
         found = shutil.which("chromium")
     return found
 
@@ -63,8 +76,6 @@ def chromium() -> str:
     if path is None:
         if IN_CI:
             pytest.fail("CI=true, and no Chromium was found: browser tests are never skipped in CI")
-        if NO_CHROMIUM not in _skipped:
-            _skipped.append(NO_CHROMIUM)
         pytest.skip(NO_CHROMIUM)
     return path
 

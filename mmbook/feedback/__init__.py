@@ -3,6 +3,7 @@
 from mmbook.feedback.annotators import Changing, SimulatedAnnotator
 from mmbook.feedback.collect import collect_human_feedback
 from mmbook.feedback.dataset import Feedback, Judgement
+from mmbook.feedback.importing import from_rows, read_labels
 from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
 from mmbook.feedback.records import OUTCOMES, make_record, validate
@@ -14,7 +15,9 @@ __all__ = [
     "Judgement",
     "SimulatedAnnotator",
     "collect_human_feedback",
+    "from_rows",
     "make_record",
+    "read_labels",
     "read_log",
     "shown_first",
     "validate",

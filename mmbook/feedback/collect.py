@@ -16,7 +16,7 @@ from typing import Any
 
 from mmbook.feedback.dataset import Feedback
 from mmbook.feedback.items import Captioner, items_hash, make_items, shown_first, shown_order, whole_seed
-from mmbook.feedback.records import Item, Record, make_record
+from mmbook.feedback.records import Item, Record, make_record, validate
 from mmbook.world import Scene
 
 Annotator = Callable[[Scene, list[str]], Any]
@@ -127,12 +127,16 @@ def _judge(annotator: Annotator, item: Item, feedback: Feedback) -> Record:
         shown = shown_order(*asked, len(said))
         answer = annotator.rank(scene, [said[i] for i in shown])  # type: ignore[attr-defined]
         outcome = "skip" if answer is None else "label"
-        given = {"shown": shown, "order": None if answer is None else [shown[i] for i in answer]}
+        order = None if answer is None else [shown[i] if i in range(len(said)) else i for i in answer]
+        given = {"shown": shown, "order": order}
     else:
         answer = getattr(annotator, ASKED[kind])(scene, said[0])
         outcome, given = "skip" if answer is None else "label", {kind: answer}
     ms = int(1000 * (time.perf_counter() - start))
-    return make_record(item, annotator=name, outcome=outcome, ms=ms, **given)
+    record = make_record(item, annotator=name, outcome=outcome, ms=ms, **given)
+    if wrong := validate(record):
+        raise ValueError(f"annotator: {'; '.join(wrong)}")
+    return record
 
 
 def _read(answer: Any) -> tuple[str, int | None]:

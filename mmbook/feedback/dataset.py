@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mmbook.feedback import log
+from mmbook.feedback.importing import read_foreign
 from mmbook.feedback.items import digest, items_hash
+from mmbook.feedback.media import decode_picture
 from mmbook.feedback.records import Item, Record, form_of, shorten
 from mmbook.world import Scene, normalise
 
@@ -112,8 +114,6 @@ class Feedback:
         `model` is the model whose captions were judged; a reward model is built on it. What cannot be read
         is in `problems`. Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
         """
-        from mmbook.feedback.importing import read_foreign
-
         foreign = read_foreign(path)
         records = log.read_log(path)[0] if foreign is None else foreign.records
         if not records:
@@ -207,8 +207,6 @@ class Feedback:
         if (uri := record["image"]) is None:
             return None
         if uri not in self._pictures:
-            from mmbook.feedback.media import decode_picture
-
             try:
                 self._pictures[uri] = decode_picture(uri)
             except ValueError as error:

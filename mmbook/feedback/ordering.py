@@ -139,7 +139,8 @@ class Ordering:
             raise ValueError(f"share: expected 0 to 1, got {share!r}")
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"every: expected a whole number, 1 or more, got {every!r}")
-        self.way, self.share, self.every, self.seed = way, share, every, seed
+        self.way, self.share, self.seed = way, share, seed
+        self.every = 1 if callable(way) else every
         self.learn = learn or ((lambda feedback: scorer) if scorer else taste_ensemble)
         self.fixed = scorer is not None
         self._known: dict[object, list[str]] = {}
@@ -151,7 +152,9 @@ class Ordering:
         """
         own = [r["id"] for r in feedback.records if r["annotator"] == feedback.annotator]
         done = len(own) - len(own) % self.every
-        judged, ranked = dict.fromkeys(own[:done]), self._ranked(feedback, done)
+        ranked = self._ranked(feedback, done)
+        known = set(ranked)
+        judged = {id: None for id in own[:done] if id in known}
         if done and not callable(self.way):
             before = self._ranked(feedback, done - self.every)
             ranked = [*[id for id in before if id not in judged][:1], *ranked]

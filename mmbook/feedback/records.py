@@ -208,7 +208,7 @@ def _wrong_picture(record: Record) -> list[str]:
         except ValueError as error:
             text = str(error) if str(error).startswith("scene") else f"scene: {error}"
             where, _, what = text.partition(": ")
-            if "expected" not in what:  # of a sticker that lacks a field, or is none
+            if "expected" not in what.split():  # of a sticker that lacks a field, or is none
                 what = f"expected a sticker's kind, quarter, big, dx and dy, got {shorten(record['scene'])}"
             wrong.append(f"{where}: {what[:200]}")
     image = record.get("image")

@@ -292,3 +292,24 @@ def test_the_order_of_asking_is_followed(speaker):
     assert [r["id"] for r in plain.records] == [item["id"] for item in plain.items] == plain.order()
     with pytest.raises(ValueError, match="ordering: expected one of random, uncertainty, disagreement"):
         collect_human_feedback(speaker, 6, shorter, ordering="best")
+
+
+@pytest.mark.parametrize(
+    "kind, answer, expected",
+    [
+        ("rating", 7, "rating: expected a whole number from 1 to 5, got 7"),
+        ("ranking", [0, 4], "order: expected different indices of the 4 responses"),
+        ("ranking", [-1], "order: expected different indices"),
+        ("ranking", [1, 1], "order: expected different indices"),
+        ("edit", "", "edit: expected a text that is not empty, got ''"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused_and_what_came_before_is_kept(
+    speaker, tmp_path, kind, answer, expected
+):
+    answers = {"rating": [3], "ranking": [[0]], "edit": ["cat."]}[kind] + [answer]
+    reader = type("Reader", (), {"__call__": None, "name": "ann"})()
+    reader.rate = reader.rank = reader.edit = lambda scene, said: answers.pop(0)
+    with pytest.raises(ValueError, match=f"annotator: {expected}"):
+        collect_human_feedback(speaker, 3, reader, tmp_path / "log", kind=kind)
+    assert len(Feedback.from_log(tmp_path / "log").records) == 1

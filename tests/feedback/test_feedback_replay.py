@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from mmbook.feedback import make_record
 from mmbook.feedback.log import append, replay
 
@@ -10,6 +12,7 @@ def facts(log):
     return log.records, log.problems, log.header, log.lines, log.size
 
 
+@pytest.mark.filterwarnings("ignore:.*cut short")
 def test_reading_on_equals_reading_anew(items, tmp_path):
     rng, path, known = random.Random(0), tmp_path / "log.jsonl", None
     append(path, [{"op": "items", "hash": "x", "n": 6}])

@@ -460,5 +460,5 @@ def test_writers_are_killed_at_any_moment_and_no_acknowledged_label_is_lost(tmp_
 
 
 def test_writing_to_a_log_imports_no_torch():
-    code = "import sys, mmbook.feedback.log; sys.exit('torch' in sys.modules or 'PIL' in sys.modules and 2)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode in (0, 2)
+    code = "import sys, mmbook.feedback.log; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
