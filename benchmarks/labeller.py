@@ -1,6 +1,6 @@
 """The labeller's speed in Chromium and what a killed kernel costs; about six minutes.
 
-python benchmarks/labeller.py [latency] [kills]     (default: both; needs the packages of the tests and Chromium)
+python benchmarks/labeller.py [latency] [kills]     (default: both; needs Chromium and what the tests need)
 
 Latency is the time from a key, as the browser stamps it, to the end of the frame that paints the next item's
 picture, at 1,000 items of which 750 are judged: in JupyterLab with a kernel, and in a page without one. For
@@ -151,11 +151,13 @@ def latency(server: Jupyter, browser: Browser, asked: list[dict[str, Any]]) -> d
     page.locator(".mmb").wait_for()
     page.evaluate(
         """n => {
-          const { header, records } = JSON.parse(document.querySelector(".mmb-static script").textContent);
+          const state = document.querySelector(".mmb-static script").textContent;
+          const { header, records } = JSON.parse(state);
           const annotator = localStorage.getItem("mmbook:reader");
           Object.values(records).sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, n).forEach((record, i) => {
             const given = { annotator, time: new Date().toISOString(), ms: 900, via: "key", side: 0 };
-            const event = { op: "label", record: { schema: 1, ...record, ...given, outcome: "label", choice: 0 } };
+            const answer = { outcome: "label", choice: 0 };
+            const event = { op: "label", record: { schema: 1, ...record, ...given, ...answer } };
             const key = `mmbook:${header.hash}:${annotator}:000000000000:0:${String(i).padStart(6, "0")}`;
             localStorage.setItem(key, JSON.stringify({ at: i + 1, event }));
           });

@@ -7,6 +7,7 @@ from mmbook.feedback.importing import from_rows, read_labels
 from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
 from mmbook.feedback.records import OUTCOMES, make_record, validate
+from mmbook.feedback.taste import disagreements, taste_card
 
 __all__ = [
     "OUTCOMES",
@@ -15,10 +16,12 @@ __all__ = [
     "Judgement",
     "SimulatedAnnotator",
     "collect_human_feedback",
+    "disagreements",
     "from_rows",
     "make_record",
     "read_labels",
     "read_log",
     "shown_first",
+    "taste_card",
     "validate",
 ]

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmbook.world import Scene
 
 Annotator = Callable[[Scene, list[str]], Any]
 LABELLERS = ("widget", "basic")
+LANGUAGES = ("en", "zh")
 ASKED = {"rating": "rate", "edit": "edit", "ranking": "rank"}  # the annotator's method for each kind
 
 
@@ -37,6 +38,8 @@ def collect_human_feedback(
     ordering: Any = "random",
     scorer: Any = None,
     labeller: str | None = None,
+    aspects: Sequence[str] = (),
+    lang: str | None = None,
 ) -> Feedback:
     """Show `pairs` pairs of captions and collect which is better.
 
@@ -50,7 +53,8 @@ def collect_human_feedback(
 
     `ordering` decides which pair is asked next: "random", or, made anew as labels arrive, "uncertainty" or
     "disagreement" of what `scorer` gives them or else of `taste_ensemble`; or an `Ordering`, or a function of
-    feedback that returns ids. `labeller` is "widget" or "basic" (buttons alone), by default MMBOOK_LABELLER.
+    feedback that returns ids. `labeller` is "widget" or "basic" (buttons alone), by default MMBOOK_LABELLER;
+    it asks for a rating of each of `aspects` too, and speaks `lang`, "en" or "zh", by default MMBOOK_LANG.
     Raises ValueError, TypeError.
     """
     if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs <= 0:
@@ -66,6 +70,12 @@ def collect_human_feedback(
         raise ValueError(f"labeller: expected one of {', '.join(LABELLERS)}, got {labeller!r}")
     if labeller == "basic" and annotator is None and kind != "pair":
         raise ValueError(f"labeller: 'basic' asks about pairs, got kind={kind!r}; use labeller='widget'")
+    if isinstance(aspects, str) or not all(isinstance(a, str) and a for a in aspects):
+        raise ValueError(f"aspects: expected a list of names, got {aspects!r}")
+    if aspects and kind != "rating":
+        raise ValueError(f"aspects: expected none for kind={kind!r}, got {aspects!r}; ratings have aspects")
+    if lang not in (None, *LANGUAGES):
+        raise ValueError(f"lang: expected one of {', '.join(LANGUAGES)}, got {lang!r}")
     if kind in ASKED and annotator is not None and not hasattr(annotator, ASKED[kind]):
         raise TypeError(f"annotator: expected one with .{ASKED[kind]}() for kind={kind!r}, got {annotator!r}")
     seed = whole_seed(seed)
@@ -74,6 +84,7 @@ def collect_human_feedback(
     if path is None:
         path = f"labels/{name}-{items_hash(items)}.jsonl" if annotator is None else _temporary_log()
     feedback = Feedback(items, path, name, seed, live=annotator is None, model=model)
+    feedback.aspects, feedback.lang = tuple(aspects), lang or feedback.lang
     feedback.front, feedback.ordering = labeller, _ordering(ordering, scorer, kind, seed)
     if annotator is not None:
         _ask(annotator, feedback)

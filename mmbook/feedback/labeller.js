@@ -593,7 +593,7 @@ function render({ model, el }) {
   function tell() { // what the labels say about the reader, and whether the side did
     const items = byId(), labels = judged().filter((label) => items.has(label.id));
     const { n, features } = favours([...items.values()], labels);
-    const clear = features.filter(({ weight, error }) => Math.abs(weight) > 1.64 * error);
+    const clear = features.filter(({ weight, error, won, with: k }) => Math.abs(weight) > 1.64 * error && 2 * won > k === weight > 0);
     const plain = (name) => (name === "(length)" ? T.length : name.replace(/^style: /, ""));
     const list = (title, some) => (some.length ? [make("p", {}, `${title} `, some.slice(0, 6)
       .map(({ name, won, with: k, weight }) => `${plain(name)} (${T.won(weight > 0 ? won : k - won, k)})`).join(", "))] : []);

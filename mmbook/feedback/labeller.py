@@ -116,11 +116,14 @@ class Labeller(anywidget.AnyWidget):
                 f"({error.strerror or error}). The next click tries again."
             )
             return
-        order = self._feedback.order()
         with self.hold_sync():
             self.labels, self.acks, self.saved = labels, acks, self.saved + len(events)
-            self.order, self.pictures = order, self._ahead(order, labels)
             self.trouble = f"Not saved: {'; '.join(wrong)}" if wrong else ""
+        try:
+            self.order = self._feedback.order()
+        except Exception as error:  # of an ordering that a reader wrote: the labels are safe
+            self.trouble = f"The order of asking stays as it was: {error}"
+        self.pictures = self._ahead(self.order, labels)
 
     def _take(self, click: Event, live: set[str], events: list[Event], wrong: list[str]) -> None:
         """Turn a click into events of the log and update the live labels, or say what is wrong with it."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmbook.equations import log_prob
 from mmbook.evaluate.intervals import wilson
+from mmbook.feedback.dataset import picture_key
 from mmbook.feedback.items import whole_seed
 from mmbook.models import MatchHead, Prefix, ScalarHead, load_pretrained_model
 from mmbook.models.threads import one_thread
@@ -279,7 +280,7 @@ def _usable(feedback: Feedback, minimum: int) -> list[Judgement]:
             f"{feedback.path}: {len(usable)} usable {things} (ties and "
             f"skips do not count), at least {minimum} are needed and 50 are better; label some more"
         )
-    if len({j.scene for j in usable}) < 2:
+    if len({picture_key(j.scene) for j in usable}) < 2:
         raise ValueError(
             f"{feedback.path}: all {len(usable)} usable {things} are of one scene; expected "
             "two or more scenes, so that some can be held out; label more pictures"

@@ -6,13 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from importlib.resources import files
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmbook.feedback import Feedback, read_log, shown_first
+from mmbook.feedback import Feedback, collect_human_feedback, read_log, shown_first
 from mmbook.feedback.items import make_items, shown_order
 from mmbook.feedback.labeller import AHEAD
 from mmbook.feedback.taste import interval
@@ -293,3 +294,33 @@ def test_what_a_model_doubts_is_looked_at_again(feedback, items):
     send(widget, page=[label(1, items[4], choice=1), {"n": 2, "op": "keep", "id": items[1]["id"]}])
     assert [(r["id"], r["choice"]) for r in feedback.records][-1] == (items[4]["id"], 1)
     assert len(feedback.records) == 6 and feedback.problems == []
+
+
+def test_aspects_and_language_reach_the_page(speaker, tmp_path, monkeypatch):
+    ask = partial(collect_human_feedback, speaker, 3, path=tmp_path / "log.jsonl", kind="rating")
+    widget = ask(aspects=("true", "fluent"), lang="zh").show()
+    assert (widget.aspects, widget.lang) == (["true", "fluent"], "zh")
+    monkeypatch.setenv("MMBOOK_LANG", "zh")
+    assert ask().show().lang == "zh" and ask(lang="en").show().lang == "en"
+    for wrong in (
+        {"aspects": "true"},
+        {"aspects": [""]},
+        {"lang": "fr"},
+        {"kind": "pair", "aspects": ["true"]},
+    ):
+        with pytest.raises(ValueError, match="aspects: expected|lang: expected one of en, zh"):
+            ask(**wrong)
+
+
+def test_an_ordering_that_fails_costs_no_label(feedback, items):
+    class Broken:
+        def ids(self, feedback):
+            if feedback.records:
+                raise RuntimeError("no such model")
+            return [item["id"] for item in items]
+
+    feedback.ordering = Broken()
+    send(feedback.show(), page=[label(1, items[0])])
+    assert feedback.show().acks == {"page": 1} and "stays as it was: no such model" in feedback.show().trouble
+    send(feedback.show(), page=[label(1, items[0]), label(2, items[1])])
+    assert len(feedback.records) == 2 and feedback.problems == []
