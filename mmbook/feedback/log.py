@@ -116,7 +116,7 @@ def replay(path: str | Path, known: Log | None = None) -> Log:
 
 
 def _read(path: Path, known: Log) -> tuple[bytes, Log]:
-    """The bytes that are not known yet, and the log that they continue: a new one unless the file only grew."""
+    """The bytes that are not known yet, and the log that they continue; a new one unless the file grew."""
     with path.open("rb") as file:
         if known.end.endswith(b"\n"):
             file.seek(known.size - len(known.end))

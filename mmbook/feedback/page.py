@@ -1,4 +1,4 @@
-"""Labelling without a kernel: items as HTML that reads well by itself, and that loader.js makes a labeller."""
+"""Labelling without a kernel: items as HTML that reads well by itself and that loader.js makes a labeller."""
 
 from __future__ import annotations
 

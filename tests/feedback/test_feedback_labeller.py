@@ -308,7 +308,7 @@ def test_aspects_and_language_reach_the_page(speaker, tmp_path, monkeypatch):
         {"lang": "fr"},
         {"kind": "pair", "aspects": ["true"]},
     ):
-        with pytest.raises(ValueError, match="aspects: expected|lang: expected one of en, zh"):
+        with pytest.raises(ValueError, match=r"aspects: expected|lang: expected one of en, zh"):
             ask(**wrong)
 
 
