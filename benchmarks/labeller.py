@@ -172,7 +172,7 @@ def latency(server: Jupyter, browser: Browser, asked: list[dict[str, Any]]) -> d
 
 
 def kills(server: Jupyter, browser: Browser, asked: list[dict[str, Any]]) -> dict[str, Any]:
-    """Kill the kernel while labels are made, run the cell again, and compare the log with what was promised."""
+    """Kill the kernel while labels are made, run the cell again, and compare the log with the promises."""
     rng, order = random.Random(SEED), [item["id"] for item in asked]
     log = server.work / "killed.jsonl"
     notebook = opened(server, browser, log.name)

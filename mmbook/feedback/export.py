@@ -196,8 +196,9 @@ FORMS: dict[str, Callable[[Feedback], list[Row]]] = {
 def export(feedback: Feedback, path: str | Path, form: str = "records") -> Path:
     """Write labels in one of `FORMS` as .jsonl, .json, .csv or .parquet; the ending of `path` decides.
 
-    CSV and parquet hold "flat" or "trl". Parquet needs `pyarrow`, which comes with `datasets`. Raises
-    ValueError for another form or ending, or where there is nothing to write.
+    CSV and parquet hold "flat" or "trl". Parquet needs `pyarrow`, which comes with `datasets`. Half a
+    surrogate pair, which other tools refuse, is kept in "records" and is its escape as text in other forms.
+    Raises ValueError for another form or ending, or where there is nothing to write.
     """
     path = Path(path)
     if form not in FORMS:
@@ -221,7 +222,8 @@ def export(feedback: Feedback, path: str | Path, form: str = "records") -> Path:
             writer.writeheader()
             writer.writerows(rows)
     else:
-        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        kept = rows if form == "records" else [_utf8(row) for row in rows]
+        lines = [json.dumps(row, ensure_ascii=False) for row in kept]
         text = "\n".join(lines) if path.suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
         path.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
     return path

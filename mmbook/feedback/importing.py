@@ -68,7 +68,7 @@ def read_foreign(path: str | Path, annotator: str = "imported") -> log.Log | Non
         return _table(path, _parquet(path), annotator)
     if path.suffix == ".csv":
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text, _long_fields():
-            return _table(path, csv.DictReader(text), annotator)
+            return _table(path, map(_decoded, csv.DictReader(text, restkey="more")), annotator)
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     if data.lstrip()[:1] == b"[":
         try:
@@ -86,6 +86,14 @@ def read_foreign(path: str | Path, annotator: str = "imported") -> log.Log | Non
     lines = ((f"{path.name}, line {n}", x) for n, x in enumerate(data.split(b"\n"), 1) if x.strip())
     found = _read(((where, _parse(line)) for where, line in lines), annotator, path.parent)
     return found if found.records or b'"chosen"' in data else None
+
+
+def _decoded(row: Row) -> Row | ValueError:
+    """The row of a CSV file, or what is wrong with its bytes as an exception."""
+    for name, value in row.items():
+        if isinstance(value, str) and _NOT_UTF8.search(value):
+            return ValueError(f"{shorten(name)}: expected UTF-8 text, got {shorten(value)}")
+    return row
 
 
 def _parse(line: bytes) -> Any:
@@ -144,9 +152,6 @@ def _record(row: Any, annotator: str, folder: Path | None, time: str) -> Record:
         raise row
     if not isinstance(row, Mapping):
         raise ValueError(f"row: expected an object, got {shorten(row)}")
-    for name, value in row.items():
-        if isinstance(value, str) and _NOT_UTF8.search(value):
-            raise ValueError(f"{name}: expected UTF-8 text, got {shorten(value)}")
     if "chosen" not in row and "rejected" not in row and "kind" in row:
         return _unflatten(row)
     prompt, chosen, rejected = _preference(row)

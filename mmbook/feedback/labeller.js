@@ -431,7 +431,18 @@ function render({ model, el }) {
     return items.get(model.get("order").find(open));
   }
 
+  // What changes may take away what has the focus: its twin has it then, or else the labeller, never the notebook around it.
   function draw() {
+    const held = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
+    change();
+    const focused = document.activeElement;
+    if (!held || (root.contains(focused) && !focused.disabled && !focused.closest("[hidden]"))) return;
+    const twin = [...root.querySelectorAll("button[data-act]:not(:disabled)")].find((button) =>
+      ["act", "value", "row"].every((name) => button.dataset[name] === held[name]) && !button.closest("[hidden]"));
+    (twin ?? root).focus({ preventScroll: true });
+  }
+
+  function change() {
     const acked = model.get("acks")[page] ?? 0;
     outbox = outbox.filter((event) => event.n > acked);
     for (const [key, uri] of Object.entries(model.get("pictures"))) media.set(key, uri);
@@ -555,7 +566,6 @@ function render({ model, el }) {
   }
 
   function act(name, how, value, button) {
-    const before = document.activeElement?.dataset ?? {};
     via = how;
     say("");
     if (name === "undo") {
@@ -572,11 +582,6 @@ function render({ model, el }) {
       say(T.kept);
     } else if (shown !== null && name === "skip") answer({ outcome: "skip" });
     else if (shown !== null) form.acts[name]?.(value, button);
-    const focused = document.activeElement; // the button in focus may just be gone: its successor has it then, or the labeller
-    if (focused && focused !== document.body && !focused.disabled && !focused.closest("[hidden]")) return;
-    const alike = [...root.querySelectorAll("button[data-act]:not(:disabled)")].find(({ dataset }) =>
-      dataset.act === before.act && dataset.value === before.value && dataset.row === before.row);
-    (alike && !alike.closest("[hidden]") ? alike : root).focus({ preventScroll: true });
   }
 
   function recall(labels, items) {
@@ -607,7 +612,9 @@ function render({ model, el }) {
 
   function onClick(event) {
     const button = event.target.closest("button[data-act]"); // Enter on a button is a click without detail
-    if (button) act(button.dataset.act, event.detail ? "click" : "key", button.dataset.value, button);
+    if (!button) return;
+    act(button.dataset.act, event.detail ? "click" : "key", button.dataset.value, button);
+    if (!root.contains(document.activeElement)) root.focus({ preventScroll: true }); // some browsers give a clicked button no focus
   }
 
   // Plain keys are ours: in the notebook "x" would cut this cell. Chords, Escape and Tab are the host's, so that Ctrl+S saves;

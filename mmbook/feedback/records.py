@@ -193,7 +193,7 @@ def validate(record: object) -> list[str]:
     for field, value in record.items():
         if field not in _KNOWN and not _plain(value):
             expected = f"finite numbers, and lists at most {DEEP} deep"
-            name = field if field.isidentifier() else shorten(field)
+            name = field if str(field).isidentifier() else shorten(field)
             wrong.append(f"{name}: expected {expected}, got {shorten(value)}")
     return wrong
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 KINDS = ("pair", "tie", "rating", "ranking")
 
 
+def as_shown(trunk: Any, pictures: Sequence[Picture]) -> Sequence[Picture]:
+    """Scenes as they are, but where pictures stand among them as the pictures that the model sees."""
+    if not any(isinstance(picture, np.ndarray) for picture in pictures):
+        return pictures
+    return [render([p], trunk.picture_size)[0] if isinstance(p, Scene) else p for p in pictures]
+
+
 class Features:
     """What the heads read of all responses of N judgements, computed once because the trunk is frozen.
 
@@ -35,10 +42,7 @@ class Features:
         self.ranked = torch.tensor([j.ranked or len(j.captions) for j in judged])
         self.first = self.size.cumsum(0) - self.size
         self.of = torch.arange(len(judged)).repeat_interleave(self.size)
-        if any(isinstance(picture, np.ndarray) for picture in pictures):
-            size = trunk.picture_size
-            pictures = [render([p], size)[0] if isinstance(p, Scene) else p for p in pictures]
-        self.prefix = trunk.prefix(pictures)
+        self.prefix = trunk.prefix(as_shown(trunk, pictures))
         self.ids, self.mask = trunk.tokens([caption for j in judged for caption in j.captions])
         states, log_p = [], []
         for rows in torch.arange(len(self.ids)).split(64):

@@ -8,8 +8,8 @@ import json
 import re
 import threading
 
-import numpy as np
 import pytest
+from hostile import hostile_texts
 from labeller_hand import ASPECTS, GUARD, PLAN, Hand, complaints, every_kind, facts, fits
 from playwright.sync_api import expect
 
@@ -334,27 +334,8 @@ def test_the_clock_stands_still_while_the_page_is_hidden(browser, bases, tmp_pat
     assert 250 <= records[0]["ms"] < 1300 and 1400 <= records[1]["ms"] < 3000
 
 
-def hostile(n, seed=0):
-    """Texts that are markup, script, control characters, or look like parts of the page."""
-    rng = np.random.default_rng(seed)
-    seeds = [
-        "<img src=x onerror='window.hacked=1'>", "<script>window.hacked=1</script>", "<!--<script>", "]]>",
-        "</script><script>hacked=1//", "</textarea><svg onload=hacked=1>", "&lt;b&gt;&amp;",
-        "javascript:hacked=1",
-        "\u202e\u2066evil", "\u2028\u2029", "\x00\x08\x1b[31m", "猫🐈", "\ud800", "${hacked=1}`", "\r\n\t ",
-        "'\"><a href=//x.invalid>", "<iframe srcdoc='<script>parent.hacked=1</script>'>", "long" * 300,
-        "<style>*{display:none}</style>", "<base href=//x.invalid/>", "\\u003cscript>", "\u0301" * 40,
-        "<link rel=stylesheet href=//x.invalid/a.css>", "<object data=//x.invalid>", "%3Cscript%3E",
-        "<meta http-equiv=refresh content='0;url=//x.invalid'>", "{{7*7}}",
-    ]  # fmt: skip
-    return [
-        "".join(seeds[i] for i in rng.integers(len(seeds), size=rng.integers(1, 4))) + f" {k}"
-        for k in range(n)
-    ]
-
-
 def test_a_thousand_hostile_captions_are_shown_as_text(browser, bases, folder):
-    said = hostile(1000)
+    said = hostile_texts(1000)
     shared = {
         "prompt": said[0],
         "image": None,

@@ -269,7 +269,15 @@ def test_a_table_with_long_and_odd_texts(tmp_path):
     assert problems == [] and told(records[0]) == tuple(long.values()) and csv.field_size_limit() == limit
     (tmp_path / "rows.csv").write_bytes(b"prompt,chosen,rejected\np,a\xff,b\np,c,d\n")
     records, problems = read_labels(tmp_path / "rows.csv")
-    assert len(records) == 1 and problems == ["rows.csv, row 1: chosen: expected UTF-8 text, got 'a\\udcff'"]
+    assert len(records) == 1 and problems == [
+        "rows.csv, row 1: 'chosen': expected UTF-8 text, got 'a\\udcff'"
+    ]
+    (tmp_path / "rows.csv").write_bytes(b"prompt,chosen,rejected\np,a,b,c,d\np,a\n")
+    records, problems = read_labels(tmp_path / "rows.csv")
+    assert told(records[0]) == ("p", "a", "b")
+    assert problems == ["rows.csv, row 2: rejected: expected a text or a list of messages, got None"]
+    half = {"prompt": "p", "chosen": "\udc85", "rejected": "b"}
+    assert told(from_rows([half])[0][0]) == tuple(half.values())
 
 
 def test_a_page_download_is_read_like_the_log_itself(speaker, tmp_path):
