@@ -131,7 +131,7 @@ def shown_order(seed: int, annotator: str, item_id: str, n: int) -> list[int]:
 def _mix(text: str) -> int:
     """32-bit FNV-1a with the high bits mixed down: its lowest bit alone is only a parity."""
     h = 0x811C9DC5
-    for byte in text.encode():
+    for byte in text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode():
         h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
     h = (h ^ h >> 16) * 0x7FEB352D & 0xFFFFFFFF
     return h ^ h >> 15

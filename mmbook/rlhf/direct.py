@@ -15,6 +15,7 @@ from mmbook.equations import dpo_loss, ipo_loss, log_prob
 from mmbook.feedback.items import whole_seed
 from mmbook.models.threads import one_thread
 from mmbook.models.vlm import Prefix
+from mmbook.rlhf.reward_fit import as_shown
 from mmbook.training.progress import bar
 
 LOSSES = {"dpo": dpo_loss, "ipo": ipo_loss}
@@ -81,8 +82,8 @@ def fine_tune_on_pairs(
     with one_thread():
         sides = [model.tokens(captions) for captions in list(zip(*pairs, strict=True))[1:]]
         scenes = [scene for scene, _, _ in pairs]
-        prefix = model.prefix(scenes)
-        prefix_ref = prefix if reference is None else reference.prefix(scenes)  # it looks for itself
+        prefix = model.prefix(as_shown(model, scenes))
+        prefix_ref = prefix if reference is None else reference.prefix(as_shown(reference, scenes))
 
         def log_p(of: Any, prefix: Prefix, rows: Tensor) -> list[Tensor]:
             return [response_log_prob(of, prefix[rows], ids[rows], m[rows]) for ids, m in sides]

@@ -36,7 +36,7 @@ CELLS = [
 ]
 
 
-@pytest.fixture(params=["lab", "notebook"])
+@pytest.fixture(params=["lab", pytest.param("notebook", marks=pytest.mark.slow)])
 def server(request, chromium, tmp_path):
     with Jupyter(tmp_path, request.param) as server:
         yield server

@@ -10,7 +10,7 @@ from mmbook import collect_human_feedback, load_pretrained_model, train_reward_m
 from mmbook.feedback import Feedback, SimulatedAnnotator, make_record, validate
 from mmbook.feedback.items import make_items
 from mmbook.feedback.media import picture_uri
-from mmbook.rlhf import RewardConfig
+from mmbook.rlhf import RewardConfig, fine_tune_on_pairs
 from mmbook.rlhf.reward_fit import Features, Judge, comparisons
 from mmbook.world import Scene, check, normalise, render
 
@@ -211,3 +211,18 @@ def test_a_reward_is_learned_from_pictures_beside_scenes(model, tmp_path):
     scenes, captions = zip(*((j.scene, j.captions[0]) for j in feedback.judgements()), strict=True)
     one, other = (train_reward_model(f, config=config) for f in (feedback, mixed))
     torch.testing.assert_close(one.score(scenes, captions), other.score(scenes, captions))
+
+
+def test_a_policy_learns_from_pictures_beside_scenes(model, tmp_path):
+    """As above, for preferences without a reward model."""
+    feedback = collect_human_feedback(model, 20, annotator=SimulatedAnnotator("terse"), seed=5)
+    pictures = [
+        {k: v for k, v in r.items() if k != "scene"}
+        | {"image": picture_uri(render([Scene.from_json(r["scene"])], model.picture_size)[0], colours=0)}
+        for r in feedback.records
+    ]
+    mixed = written(tmp_path / "log", [*feedback.records[:9], *pictures[9:]], model=model)
+    one, other = (
+        fine_tune_on_pairs(model, f, epochs=1, progress=False).history[-1]["loss"] for f in (feedback, mixed)
+    )
+    assert one == pytest.approx(other, rel=1e-4)

