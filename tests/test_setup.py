@@ -321,3 +321,14 @@ def test_a_notebook_runs_alone_from_the_wheel(runs, notebook):
     done = run.result()
     assert done.returncode == 0, done.stderr[-4000:]
     assert (folder / "target" / "mmbook" / "__init__.py").is_file(), "the first cell installed the wheel"
+
+
+def test_each_feature_of_the_labeller_that_the_readme_lists_has_a_test():
+    rows = re.findall(
+        r"^\| [^|]+ \| (yes|Chinese) \|.*\| \[([^]]+)\]\((tests/[^)]+)\) \|$",
+        (ROOT / "README.md").read_text(),
+        re.M,
+    )
+    assert len(rows) == 20
+    for _, name, path in rows:
+        assert f"\ndef test_{name.replace(' ', '_')}(" in (ROOT / path).read_text(encoding="utf-8")

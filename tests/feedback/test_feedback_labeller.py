@@ -246,7 +246,10 @@ def in_node(expression, cases):
 
 def test_python_and_javascript_show_responses_in_the_same_order():
     cases = [
-        [seed, name, f"é{i}"] for seed in (0, 7, 2**63 + 1) for name in ("ann", "猫\ud800") for i in range(100)
+        [seed, name, f"é{i}"]
+        for seed in (0, 7, 2**63 + 1)
+        for name in ("ann", "猫\ud800")
+        for i in range(100)
     ]
     told = in_node("[m.shownFirst(...c), m.shownOrder(...c, 4)]", [[str(c[0]), *c[1:]] for c in cases])
     sides = [shown_first(*case) for case in cases]
