@@ -40,6 +40,13 @@ def kappa(answer: Callable[..., Any]) -> None:
     reverse = _number(answer(b.flip(0), a.flip(0)))
     if not torch.allclose(torch.as_tensor(reverse).to(F64), cohen_kappa(a, b)):
         raise Mistake("kappa must not change when the two people, or the items, change places")
+    c, d = torch.tensor([0, 1, 0, 1]), torch.tensor([1, 0, 2, 0])  # 2 is said by one of them only
+    for x, y in ((c, d), (d, c), (2 * c, 2 * d)):
+        if not torch.allclose(torch.as_tensor(_number(answer(x, y))).to(F64), cohen_kappa(x, y)):
+            raise Mistake(
+                "a category may be said by one person only, or by nobody; and kappa is below 0 where people "
+                "agree less than their habits would"
+            )
 
 
 @exercise("rlhf-feedback/side")
@@ -66,9 +73,12 @@ def side(answer: Callable[..., Any]) -> None:
         "low comes first, then high": torch.tensor(wilson(k, n)[::-1], dtype=F64),
     }
     compare(_pair(answer(k, n)), torch.tensor(wilson(k, n), dtype=F64), mistakes, rtol=1e-3)
-    full = _pair(answer(20, 20))
-    if not torch.allclose(full, torch.tensor(wilson(20, 20), dtype=F64), rtol=1e-3):
-        raise Mistake(f"20 of 20 choices have the interval {wilson(20, 20)[0]:.2f} to 1, got {full.tolist()}")
+    for all_or_none in (20, 0):
+        low, high = wilson(all_or_none, 20)
+        found = _pair(answer(all_or_none, 20))
+        if not torch.allclose(found, torch.tensor([low, high], dtype=F64), rtol=1e-3, atol=1e-6):
+            says = f"{all_or_none} of 20 choices have the interval {low:.2f} to {high:.2f}"
+            raise Mistake(f"{says}, got {found.tolist()}")
 
 
 @exercise("rlhf-feedback/gain")
@@ -90,9 +100,12 @@ def gain(answer: Callable[..., Any]) -> None:
         "this is the variance of the first answer's probability": p[..., 0].var(0, correction=0),
     }
     compare(answer(p), right, mistakes)
-    sure = answer(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]], dtype=F64))
-    if not torch.isfinite(torch.as_tensor(sure)).all():
+    opposite = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]], dtype=F64)
+    sure = torch.as_tensor(answer(opposite)).to(F64)
+    if not torch.isfinite(sure).all():
         raise Mistake("a model that is sure gives 0 log 0, which is 0 and not NaN; use torch.xlogy(p, p)")
+    if not torch.allclose(sure, information_gain(opposite), rtol=1e-4):
+        raise Mistake("two models that are sure of opposite answers disagree by log 2: only 0 log 0 is 0")
 
 
 @exercise("rlhf-feedback/tie-entropy")
@@ -116,8 +129,11 @@ def tie_entropy(answer: Callable[..., Any]) -> None:
         "nu is not used": answer_entropy(tie_probabilities(d, zero, 1.0)[None]),
     }
     compare(answer(d, nu), answer_entropy(p[None]), mistakes)
-    if not torch.isfinite(answer(torch.tensor([900.0, -900.0], dtype=F64), nu)).all():
+    far = torch.as_tensor(answer(torch.tensor([900.0, -900.0], dtype=F64), nu)).to(F64)
+    if not torch.isfinite(far).all():
         raise Mistake("with a lead of 900 exp overflows: divide by the tie's strength, or use log_softmax")
+    if not torch.allclose(far, torch.zeros_like(far), atol=1e-6):
+        raise Mistake(f"with a lead of 900 the answer is certain, and the entropy 0, got {far.tolist()}")
 
 
 @exercise("rlhf-feedback/vote")

@@ -16,7 +16,7 @@ from mmbook.feedback import log
 from mmbook.feedback.importing import read_foreign
 from mmbook.feedback.items import digest, items_hash
 from mmbook.feedback.media import decode_picture
-from mmbook.feedback.records import Item, Record, form_of, shorten
+from mmbook.feedback.records import Item, Record, form_of, make_record, shorten, validate
 from mmbook.world import Scene, normalise
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Feedback:
         self._foreign = foreign  # what a file holds that is no log
         self._pictures: dict[str, np.ndarray | None] = {}
         self._parts: tuple[Feedback, ...] = ()
+        self._refuse_odd_items()
         self._refuse_other_items()
 
     @classmethod
@@ -138,13 +139,17 @@ class Feedback:
         first, parts = feedbacks[0], tuple(feedbacks)
         names = " + ".join(part.path.name for part in parts)
         merged = cls([], first.path.parent / names, first.annotator, first.seed, model=model or first.model)
-        merged._parts, merged.items = parts, [item for part in parts for item in part.items]
+        merged._parts = parts
+        merged.items = list({item["id"]: item for part in parts for item in part.items}.values())
         return merged
 
     def _log(self) -> log.Log:
         if self._parts:
             logs = [part._log() for part in self._parts]
-            return log.Log([r for x in logs for r in x.records], [p for x in logs for p in x.problems])
+            records = {
+                (r["id"], r["annotator"], r["time"]): r for x in logs for r in x.records
+            }  # copies: once
+            return log.Log(list(records.values()), [p for x in logs for p in x.problems])
         if self._foreign is not None:
             return self._foreign
         try:
@@ -153,8 +158,23 @@ class Feedback:
             return log.Log()
         stamp = (stat.st_size, stat.st_mtime_ns)
         if self._read is None or self._read[0] != stamp:
-            self._read = stamp, log.replay(self._file, self._read and self._read[1])
+            known, self._read = (
+                self._read and self._read[1],
+                None,
+            )  # which replay changes: once, also if broken off
+            self._read = stamp, log.replay(self._file, known)
         return self._read[1]
+
+    def _refuse_odd_items(self) -> None:
+        """What no record could hold must not be asked."""
+        ids = set[str]()
+        for n, item in enumerate(self.items):
+            wrong = validate(make_record(item, annotator="reader", outcome="skip"))
+            if not wrong and item["id"] in ids:
+                wrong = [f"id: expected one of its own, got {item['id']!r} again"]
+            if wrong:
+                raise ValueError(f"items[{n}]: {wrong[0]}")
+            ids.add(item["id"])
 
     def _refuse_other_items(self) -> None:
         found = self._log()
@@ -306,10 +326,13 @@ class Feedback:
     def review(self, found: Sequence[tuple[Record, float]]) -> Labeller:
         """A labeller that shows labels again, each with its probability for a model: relabel it or keep it.
 
-        `found` is what `disagreements` returns.
+        `found` is what `disagreements` returns. Raises ValueError for logs that were merged or imported, and
+        for labels of other items.
         """
         from mmbook.feedback.labeller import Labeller
 
+        if self._parts or self._foreign is not None:
+            raise ValueError(f"{self.path.name}: labels are changed in a log of their own; review that one")
         return Labeller(self, [(record["id"], p) for record, p in found])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -138,7 +138,7 @@ def _read(rows: Iterable[tuple[str, Any]], annotator: str, folder: Path | None) 
             problems = validate(record)
         except RecursionError:
             problems = ["nested too deeply for a row"]
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             problems = [str(error)]
         if not problems:
             found.records.append(record)
@@ -185,7 +185,7 @@ def _unflatten(row: Row) -> Record:
         record.setdefault("image", None)
     if not isinstance(record.get("image"), str | None):  # the scene's picture, or one of `datasets`
         picture = record.pop("image")
-        record |= {} if "scene" in record else {"image": _uri(picture, None)}
+        record |= {} if "scene" in record else {"image": _picture({"image": picture}, None)}
     if isinstance(record.get("edit"), str) and form_of(record.get("responses")) == "picture":
         record["edit"] = _json("edit", record["edit"])
     return record

@@ -39,8 +39,8 @@ def whole_seed(seed: Any) -> int:
         return int(torch.randint(2**31, (), generator=seed, device=seed.device))
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise TypeError(f"seed: expected an int or a NumPy or torch generator, got {seed!r}")
-    if seed < 0:
-        raise ValueError(f"seed: expected 0 or more, got {seed}")
+    if not 0 <= seed < 2**53:  # where a page's numbers end
+        raise ValueError(f"seed: expected 0 or more, below 2**53, got {seed}")
     return int(seed)
 
 

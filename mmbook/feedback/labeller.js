@@ -438,7 +438,7 @@ function render({ model, el }) {
     const focused = document.activeElement;
     if (!held || (root.contains(focused) && !focused.disabled && !focused.closest("[hidden]"))) return;
     const twin = [...root.querySelectorAll("button[data-act]:not(:disabled)")].find((button) =>
-      ["act", "value", "row"].every((name) => button.dataset[name] === held[name]) && !button.closest("[hidden]"));
+      ["act", "value", "row", "id"].every((name) => button.dataset[name] === held[name]) && !button.closest("[hidden]"));
     (twin ?? root).focus({ preventScroll: true });
   }
 
@@ -456,7 +456,8 @@ function render({ model, el }) {
     root.dataset.saved = model.get("saved");
     if (!item) finish(review);
     else if (item.id !== shown || (form === null && !missing(item).length)) show(item, labels);
-    for (const button of [parts.undo, parts.download, parts.forget]) button.disabled = !labels.length;
+    parts.download.disabled = parts.forget.disabled = !labels.length;
+    parts.undo.disabled = !labels.length && !form?.clear;
     parts.download.hidden = parts.forget.hidden = !model.get("local");
     if (!outbox.length) clearTimeout(stuckTimer);
     warn(model.get("trouble"));
@@ -503,7 +504,7 @@ function render({ model, el }) {
     parts.body.replaceChildren(...(form ? form.nodes : [T.absent]));
     for (const [name, part] of [["tie", parts.tie], ["both_bad", parts.bothBad], ["done", parts.done], ["save", parts.save]])
       part.hidden = !form?.acts[name];
-    [parts.keep.hidden, parts.skip.hidden, parts.undo.hidden, parts.keys.hidden] = [!review, review, review, false];
+    [parts.keep.hidden, parts.skip.hidden, parts.undo.hidden, parts.keys.hidden] = [!review || !said, review, review, false];
     parts.keys.textContent = [T.focus, T.keys[kind], item.responses[0]?.sound && T.play, review && T.again].filter(Boolean).join(" ");
     spent = 0;
     since = document.hidden ? null : performance.now();
@@ -559,6 +560,7 @@ function render({ model, el }) {
   }
 
   function takeBack(id) {
+    again = again.filter((other) => other !== id);
     pinned = id;
     shown = null;
     send({ op: "undo", id });
@@ -576,7 +578,7 @@ function render({ model, el }) {
       if (window.confirm(T.sure)) model.forget();
     } else if (shown !== null && form === null) say(T.absent);
     else if (shown !== null && elapsed() < GUARD_MS) say(T.quick);
-    else if (shown !== null && name === "keep" && model.get("review").length) {
+    else if (shown !== null && name === "keep" && !parts.keep.hidden) {
       again.push(shown);
       send({ op: "keep", id: shown });
       say(T.kept);
@@ -652,14 +654,13 @@ function render({ model, el }) {
     if (typing) return;
     if (event.repeat && [" ", "Enter"].includes(event.key)) event.preventDefault(); // a held key is one judgement
     if (event.repeat || chord) return;
-    const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1]; // some keyboards have the digits on shift
-    const key = digit ?? event.key.toLowerCase();
+    const key = /^Digit(\d)$/.exec(event.code)?.[1] ?? event.key.toLowerCase(); // some keyboards have the digits on shift
     if (key === "enter" && target !== root) return; // it presses the button in focus
     if (key === "p") return play();
     const name = { s: "skip", u: "undo", k: "keep" }[key] ?? form?.keys[key];
     if (name && !(name === "skip" && parts.skip.hidden) && !(name === "undo" && parts.undo.hidden)) {
       event.preventDefault();
-      act(name, "key", digit);
+      act(name, "key", key);
     }
   }
 

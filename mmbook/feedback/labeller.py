@@ -57,7 +57,11 @@ class Labeller(anywidget.AnyWidget):
         self._views = Views(feedback.items, feedback.model)
         self._view = {view["id"]: view for view in self._views.items}
         labels, order = self._live_labels(), feedback.order()
-        review_ids = [id for id, _ in review]
+        review_ids = list(dict.fromkeys(id for id, _ in review))
+        if unknown := set(review_ids) - set(self._by_id):
+            raise ValueError(
+                f"review: expected labels of the {len(self._by_id)} items, got one of {min(unknown)!r}"
+            )
         super().__init__(
             items=self._views.items,
             order=order,
@@ -86,7 +90,7 @@ class Labeller(anywidget.AnyWidget):
         done = {label["id"] for label in labels}
         ids = [*review, *(id for id in order if id not in done)][: max(AHEAD, len(review))]
         wanted = {id: self._views.keys(self._view[id]) for id in ids}
-        sent = self.pictures if review == () else {}
+        sent = self.pictures
         near = [key for id in ids[: AHEAD // 2] for key in wanted[id]]
         if sent and all(key in sent for key in near):
             return sent
@@ -123,7 +127,10 @@ class Labeller(anywidget.AnyWidget):
             self.order = self._feedback.order()
         except Exception as error:  # of an ordering that a reader wrote: the labels are safe
             self.trouble = f"The order of asking stays as it was: {error}"
-        self.pictures = self._ahead(self.order, labels)
+        undone = [
+            event["id"] for event in events if event["op"] == "undo"
+        ]  # are shown next, wherever they stand
+        self.pictures = self._ahead(self.order, labels, [*self.review, *undone])
 
     def _take(self, click: Event, live: set[str], events: list[Event], wrong: list[str]) -> None:
         """Turn a click into events of the log and update the live labels, or say what is wrong with it."""

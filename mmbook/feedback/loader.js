@@ -30,6 +30,15 @@
     }
   }
 
+  function parse(text) { // an entry of the storage; null for one that is damaged
+    try {
+      const entry = JSON.parse(text), { op, id, record } = entry.event;
+      return Number.isFinite(entry.at) && (op === "label" ? record.responses.length : id) ? entry : null;
+    } catch {
+      return null;
+    }
+  }
+
   class PageModel {
     constructor(state, pictures) {
       const { records, header, ...traits } = state;
@@ -64,7 +73,8 @@
       try {
         for (let i = 0; i < localStorage.length; i += 1) {
           const key = localStorage.key(i);
-          if (key.startsWith(this.prefix)) kept.set(key, JSON.parse(localStorage.getItem(key)));
+          const entry = key.startsWith(this.prefix) && parse(localStorage.getItem(key));
+          if (entry) kept.set(key, entry);
         }
         for (const [key, entry] of this.entries) if (entry.unkept) kept.set(key, entry);
         this.entries = kept;
@@ -131,7 +141,7 @@
 
     forget() {
       try {
-        for (const key of this.entries.keys()) localStorage.removeItem(key);
+        for (const key of Object.keys(localStorage)) if (key.startsWith(this.prefix)) localStorage.removeItem(key);
       } catch { /* it kept nothing */ }
       this.entries.clear();
       Object.assign(this, { unkept: 0 });

@@ -249,6 +249,9 @@ def _wrong_answer(record: Record, kind: object) -> list[str]:
     elif kind == "pair":
         better = "0 or 1, the index of the better response"
         rules["choice"] = (lambda v: _whole(v) and v in (0, 1)), better
+    for name in ANSWERS:
+        if rules and name not in rules and record.get(name) is not None:
+            return [f"{name}: expected none in a label of this kind, got {shorten(record[name])}"]
     return [
         f"{field}: expected {expected}, "
         + (f"got {shorten(record[field])}" if field in record else "but it is missing")

@@ -53,6 +53,11 @@ def pi(a: Any, b: Any) -> Any:
     return 1 - (1 - same(a, b)) / (1 - shares(torch.cat([a, b])).square().sum())
 
 
+def kappa_of(a: Any, b: Any) -> Any:
+    chance = shares(a) @ shares(b)
+    return (same(a, b) - chance) / (1 - chance)
+
+
 def odds(q: Any) -> Any:
     return (q / (1 - q)).log()
 
@@ -80,6 +85,8 @@ WRONG: dict[tuple[str, str], Any] = {
     ("kappa", "divide by chance itself"): lambda a, b: same(a, b) / (shares(a) @ shares(b)) - 1,
     ("kappa", "one number"): lambda a, b: None,
     ("kappa", "where"): lambda a, b: 0.123,
+    ("kappa", "below 0"): lambda a, b: max(0.0, float(kappa_of(a, b))),
+    ("kappa", "by one person only"): lambda a, b: kappa_of(a.clamp(max=a.max()), b.clamp(max=a.max())),
     ("side", "use Wilson's"): wald,
     ("side", "one standard error"): lambda k, n: score(k, n, half=1 / 1.96),
     ("side", "hold 90 %"): lambda k, n: score(k, n, z=1.645),
@@ -91,11 +98,16 @@ WRONG: dict[tuple[str, str], Any] = {
     ("gain", "nobody knows"): lambda p: entropy(p.mean(0)),
     ("gain", "how undecided each"): lambda p: entropy(p).mean(0),
     ("gain", "other way round"): lambda p: entropy(p).mean(0) - entropy(p.mean(0)),
+    ("side", "0 of 20"): lambda k, n: score(k, n) if k else (0.0, 0.0),
     ("gain", "in bits"): lambda p: (entropy(p.mean(0)) - entropy(p).mean(0)) / torch.tensor(2.0).log(),
     ("gain", "average over the answers"): lambda p: (entropy(p.mean(0)) - entropy(p).mean(0)) / p.shape[-1],
     ("gain", "add over the models"): lambda p: entropy(p.mean(0)) - entropy(p).sum(0),
     ("gain", "variance"): lambda p: p[..., 0].var(0, correction=0),
     ("gain", "xlogy"): lambda p: -(p.mean(0) * p.mean(0).log()).sum(-1) + (p * p.log()).sum(-1).mean(0),
+    ("gain", "only 0 log 0"): lambda p: (
+        (entropy(p.mean(0)) - entropy(p).mean(0)) * ((p > 0) & (p < 1)).all(-1).all(0)
+    ),
+    ("tie-entropy", "is certain"): lambda d, nu: entropy(three(d.clamp(-3, 3), nu)),
     ("tie-entropy", "two choices alone"): lambda d, nu: entropy(two(d)),
     ("tie-entropy", "own term is missing"): lambda d, nu: entropy(three(d, nu)[:, :2]),
     ("tie-entropy", "root of the two"): lambda d, nu: entropy(

@@ -327,3 +327,68 @@ def test_an_ordering_that_fails_costs_no_label(feedback, items):
     assert feedback.show().acks == {"page": 1} and "stays as it was: no such model" in feedback.show().trouble
     send(feedback.show(), page=[label(1, items[0]), label(2, items[1])])
     assert len(feedback.records) == 2 and feedback.problems == []
+
+
+def test_what_no_record_could_hold_is_not_asked(items, tmp_path):
+    odd = {
+        "responses: expected two": {"responses": ["one"]},
+        "kind: expected 'pair'": {"kind": "foo"},
+        "id: expected a text": {"id": ""},
+        "id: expected one of its own": {"id": items[0]["id"]},
+        "prompt: expected a text": {"prompt": 3},
+    }
+    for message, change in odd.items():
+        with pytest.raises(ValueError, match=rf"items\[1\]: {message}"):
+            Feedback([items[0], {**items[1], **change}], tmp_path / "log.jsonl")
+    bare = {k: v for k, v in items[0].items() if k != "scene"}
+    with pytest.raises(
+        ValueError, match=r"items\[0\]: scene: expected the scene that was judged, or an image"
+    ):
+        Feedback([bare], tmp_path / "log.jsonl")
+
+
+def test_only_a_log_of_its_own_is_reviewed(feedback, items, tmp_path):
+    send(feedback.show(), page=[label(1, items[0])])
+    found = [(feedback.records[0], 0.1)]
+    with pytest.raises(ValueError, match="review that one"):
+        Feedback.merge([feedback, feedback]).review(found)
+    with pytest.raises(ValueError, match="review: expected labels of the 6 items"):
+        feedback.review([({"id": "zz"}, 0.1)])
+    assert feedback.review(found * 2).review == [items[0]["id"]]
+    assert len(Feedback.merge([feedback, feedback]).items) == 6
+
+
+def test_what_is_reviewed_or_taken_back_keeps_its_picture(speaker, tmp_path):
+    items = make_items(speaker, 60, seed=1)
+    feedback = Feedback(items, tmp_path / "log.jsonl", live=True)
+    send(feedback.show(), page=[label(n, item) for n, item in enumerate(items[:50], 1)])
+    widget = feedback.review([(r, 0.1) for r in feedback.records[:25]])
+    send(widget, page=[label(1, items[0], choice=1)])
+    assert {view["image"] for view in widget.items[:25]} <= set(widget.pictures)
+    send(feedback.show(), page=[{"n": 99, "op": "undo", "id": items[3]["id"]}])
+    assert feedback.show().items[3]["image"] in feedback.show().pictures
+
+
+def test_a_copy_of_a_log_counts_once_and_a_reading_broken_off_counts_nothing_twice(
+    feedback, items, monkeypatch
+):
+    send(feedback.show(), page=[label(n, item) for n, item in enumerate(items[:3], 1)])
+    copy = feedback.path.with_name("copy.jsonl")
+    shutil.copy(feedback.path, copy)
+    parts = [Feedback.from_log(path) for path in (feedback.path, copy)]
+    assert len(Feedback.merge(parts).records) == 3
+    send(feedback.show(), page=[label(4, items[3])])
+    other, seen = Feedback(items, feedback.path), []
+
+    def interrupted(record):
+        seen.append(record)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return []
+
+    assert len(other.records) == 4
+    send(feedback.show(), page=[label(5, items[4]), label(6, items[5])])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mmbook.feedback.log.validate", interrupted)
+        len(other.records)
+    assert len(other.records) == 6

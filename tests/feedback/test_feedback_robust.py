@@ -119,7 +119,7 @@ CHECK = Validator(SCHEMA, format_checker=FORMATS)
 CHECKS = {}
 for name, (responses, outcomes, answer) in KINDS.items():
     needed = [x for x in answer if x != "aspects"]
-    CHECKS[name, True] = {"responses": responses, "outcome": {"const": "label"}, **answer}, needed
+    CHECKS[name, True] = {"responses": responses, "outcome": {"const": "label"}, **NOTHING, **answer}, needed
     CHECKS[name, False] = {"responses": responses, "outcome": {"enum": outcomes}, **NOTHING}, []
 CHECKS = {
     key: Validator({"properties": properties, "required": needed}, format_checker=FORMATS)
