@@ -335,7 +335,7 @@ def test_the_clock_stands_still_while_the_page_is_hidden(browser, bases, tmp_pat
 
 
 def test_a_thousand_hostile_captions_are_shown_as_text(browser, bases, folder):
-    said = hostile_texts(1000, large=0)
+    said = hostile_texts(1000, large=1)
     shared = {
         "prompt": said[0],
         "image": None,
