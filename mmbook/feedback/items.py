@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mmbook.feedback.media import picture_uri
 from mmbook.feedback.records import Item
 from mmbook.world import near_miss_pairs, normalise, sample_scenes
 
@@ -55,6 +56,8 @@ def make_items(
 ) -> list[Item]:
     """`n` different items of captions that differ, from the model's own samples or as near misses (pairs).
 
+    Where a model's captions are codes that its `pictures` draws, what is to be edited are the pictures.
+
     Raises ValueError for unknown or unfitting arguments, or when the model hardly ever says different things.
     """
     sources = {"model": _from_model, "near-miss": _near_misses}
@@ -79,6 +82,8 @@ def make_items(
         drawn += 1
         said = set(map(normalise, captions))
         if len(said) == len(captions) and "" not in said:  # nobody can judge a caption without words
+            if kind == "edit" and hasattr(model, "pictures"):  # nobody edits the codes of a picture
+                captions = [{"picture": picture_uri(p, colours=0)} for p in model.pictures(captions)]
             item = {**shared, "scene": scene.to_json(), "responses": captions}
             items.setdefault(digest(item), {"id": digest(item), **item})
         if len(items) == n:

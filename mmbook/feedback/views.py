@@ -13,6 +13,7 @@ from mmbook.world import Scene, render, say
 from mmbook.world.writers import describe
 
 LARGE = 480  # pixels of a scene's picture, shown at half of that: crisp on every screen
+COLOURS = 64  # of a scene's picture, which has few
 View = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ class Views:
             alt = say(describe(scene, "detailed"))
         if scene is not None and self._draws is not None:
             shown, prompt, alt = None, say(describe(scene, "plain")), ""
-            responses = [{"code": text} for text in responses]
+            responses = [{"code": r} if isinstance(r, str) else r for r in responses]
         return {
             "id": item["id"],
             "kind": item["kind"],
@@ -74,7 +75,11 @@ class Views:
         )
         if codes and self._draws is not None:
             drawn |= zip(codes, self._draws.pictures([found[key][0] for key in codes]), strict=True)
-        return {key: picture_uri(drawn[key]) if key in drawn else source for key, source in found.items()}
+        exact = dict.fromkeys(codes, 0)
+        return {
+            key: picture_uri(drawn[key], exact.get(key, COLOURS)) if key in drawn else source
+            for key, source in found.items()
+        }
 
     def recorded(self, key: str) -> bool:
         """Whether a picture or sound is part of the record itself, not drawn from it."""

@@ -409,3 +409,29 @@ def test_the_book_labels_without_a_kernel(browser, built_book, tmp_path):
         page.close()
     context.close()
     assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []
+
+
+def test_every_labeller_of_the_chapter_takes_an_answer_that_a_log_can_hold(browser, built_book, tmp_path):
+    page = browser.new_page(viewport=WIDE)
+    page.goto((built_book / "book" / "rlhf" / "feedback.html").as_uri())
+    page.locator(".mmb").first.wait_for()
+    kinds = []
+    for root in page.locator(".mmb").all():
+        kinds.append(root.get_attribute("data-kind"))
+        root.focus()
+        page.wait_for_timeout(GUARD)
+        rows = max(1, root.locator(".mmb-aspect").count())
+        for slider in root.locator("input[type=range]").all():
+            slider.fill("1.5")
+        for key in {"pair": "1", "rating": "4" * rows, "ranking": "1d"}.get(kinds[-1], ""):
+            page.keyboard.press(key)
+        if kinds[-1] == "edit":
+            page.keyboard.press("Control+Enter")
+        expect(root.locator(".mmb-saved")).to_have_text("1 saved")
+        with page.expect_download() as coming:
+            root.locator("button[data-act=download]").click()
+        coming.value.save_as(tmp_path / "labels.jsonl")
+        records, problems = read_log(tmp_path / "labels.jsonl")
+        assert problems == [] and [r["kind"] for r in records] == kinds[-1:]
+    assert {*kinds} == {"pair", "rating", "edit", "ranking"} and len(kinds) >= 6
+    page.close()

@@ -200,6 +200,15 @@ def test_captions_of_a_painter_are_shown_as_pictures(tmp_path):
         def sample(self, scenes, temperature=1.0, seed=0, greedy=False, samples=1):
             return [f"p1 {'p2 ' * i}" for _ in scenes for i in range(samples)]
 
+    edit = Feedback(
+        make_items(Painter(), 1, 0, kind="edit"), tmp_path / "edit.jsonl", live=True, model=Painter()
+    )
+    style = {"brightness": 1.5, "contrast": 1, "saturation": 0.5}
+    click = {k: v for k, v in label(1, edit.items[0], edit=style).items() if k != "choice"}
+    send(edit.show(), page=[click])
+    assert edit.show().trouble == "" and edit.records[0]["edit"] == style
+    assert edit.show().items[0]["image"] == "" and edit.show().items[0]["prompt"].startswith("a")
+
     feedback = Feedback(make_items(Painter(), 2, seed=0), tmp_path / "log.jsonl", live=True, model=Painter())
     widget = feedback.show()
     for view, item in zip(widget.items, feedback.items, strict=True):
