@@ -70,8 +70,9 @@ def collect_human_feedback(
         raise ValueError(f"labeller: expected one of {', '.join(LABELLERS)}, got {labeller!r}")
     if labeller == "basic" and annotator is None and kind != "pair":
         raise ValueError(f"labeller: 'basic' asks about pairs, got kind={kind!r}; use labeller='widget'")
-    if isinstance(aspects, str) or not all(isinstance(a, str) and a for a in aspects):
-        raise ValueError(f"aspects: expected a list of names, got {aspects!r}")
+    named = isinstance(aspects, list | tuple) and all(isinstance(a, str) and a for a in aspects)
+    if not named or len(set(aspects)) < len(aspects):
+        raise ValueError(f"aspects: expected a list of different names, got {aspects!r}")
     if aspects and kind != "rating":
         raise ValueError(f"aspects: expected none for kind={kind!r}, got {aspects!r}; ratings have aspects")
     if lang not in (None, *LANGUAGES):

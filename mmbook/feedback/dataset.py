@@ -112,6 +112,7 @@ class Feedback:
     def from_log(cls, path: str | Path, model: Any = None) -> Feedback:
         """Read a log, what was downloaded from a page, or a file of TRL's rows: see `importing.read_labels`.
 
+        Several files belong together through `merge`, which counts copies once.
         `model` is the model whose captions were judged; a reward model is built on it. What cannot be read
         is in `problems`. Raises ValueError when the file holds no judgement, FileNotFoundError, OSError.
         """

@@ -278,7 +278,7 @@ const KINDS = {
   },
 
   rating(ui) {
-    const names = [...ui.aspects, ""], given = {}; // the last row, without a name, is the rating itself
+    const names = [...ui.aspects, ""], given = Object.create(null); // the last row, without a name, is the rating itself
     const rows = names.map((name) => make("div", { class: "mmb-stars", role: "group", "aria-label": name || ui.T.overall },
       ...(ui.aspects.length ? [make("span", { class: "mmb-aspect" }, name || ui.T.overall)] : []),
       ...[1, 2, 3, 4, 5].map((n) => {
@@ -329,6 +329,7 @@ const KINDS = {
     return {
       nodes: [area, changes],
       keys: {},
+      busy: () => area.value !== untouched,
       acts: {
         save() {
           if (area.value.trim()) ui.answer({ outcome: "label", edit: area.value === untouched ? response : area.value });
@@ -385,6 +386,7 @@ function restyling(ui) { // the edit of a picture: controls of its style
   return {
     nodes: [make("div", { class: "mmb-pair" }, figure(before, ui.T.before), figure(after, ui.T.after)), ...sliders],
     keys: {},
+    busy: () => Object.values(chosen()).some((value) => value !== 1),
     acts: { save: () => ui.answer({ outcome: "label", edit: chosen() }) },
   };
 }
@@ -426,6 +428,7 @@ function render({ model, el }) {
     const todo = reviewing();
     if (model.get("review").length) return items.get(todo[0]);
     const open = (id) => id !== null && items.has(id) && !done.has(id);
+    if (items.has(shown) && form?.busy?.()) return items.get(shown); // what is typed is not lost to another tab's judgement
     if (open(pinned)) return items.get(pinned);
     if (open(shown)) return items.get(shown);
     return items.get(model.get("order").find(open));
@@ -553,6 +556,7 @@ function render({ model, el }) {
   function answer(given) {
     const item = byId().get(shown), ms = Math.round(elapsed()), side = Number(root.dataset.first);
     const order = item.kind === "ranking" ? { shown: shownOrder(model.get("seed"), model.get("annotator"), shown, item.responses.length) } : {};
+    form = null;
     paces.push(ms);
     again.push(shown);
     send({ op: "label", id: shown, ...given, side, ...order, ms, via });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import traitlets
 
 from mmbook.feedback.log import Event
 from mmbook.feedback.page import fragment
-from mmbook.feedback.records import Record, make_record, now, validate
+from mmbook.feedback.records import Record, make_record, now, shorten, validate
 from mmbook.feedback.views import Views
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class Labeller(anywidget.AnyWidget):
     trouble = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, feedback: Feedback, review: Sequence[tuple[str, float]] = ()) -> None:
-        """Show all items, or only those in `review`: ids, and how likely a model finds their labels."""
+        """Show all items, or only those in `review`: ids, and how likely a model finds their labels.
+
+        Raises ValueError for ids of no item.
+        """
         self._feedback = feedback
         self._by_id = {item["id"]: item for item in feedback.items}
         self._views = Views(feedback.items, feedback.model)
@@ -107,9 +111,12 @@ class Labeller(anywidget.AnyWidget):
         try:
             live = {label["id"] for label in self._live_labels()}
             for page, clicks in change["new"].items():
-                for click in clicks:
-                    if click["n"] > acks.get(page, 0):
-                        acks[page] = click["n"]
+                for click in clicks if isinstance(clicks, list) else []:
+                    n = click.get("n") if isinstance(click, dict) else None
+                    if not isinstance(n, int):
+                        wrong.append(f"click: expected an object with its number n, got {shorten(click)}")
+                    elif n > acks.get(page, 0):
+                        acks[page] = n
                         self._take(click, live, events, wrong)
             if events:
                 self._feedback.append(events)
@@ -127,18 +134,19 @@ class Labeller(anywidget.AnyWidget):
             self.order = self._feedback.order()
         except Exception as error:  # of an ordering that a reader wrote: the labels are safe
             self.trouble = f"The order of asking stays as it was: {error}"
-        undone = [
-            event["id"] for event in events if event["op"] == "undo"
-        ]  # are shown next, wherever they stand
+        # What was taken back is shown next, wherever it stands.
+        undone = [event["id"] for event in events if event["op"] == "undo"]
         self.pictures = self._ahead(self.order, labels, [*self.review, *undone])
 
     def _take(self, click: Event, live: set[str], events: list[Event], wrong: list[str]) -> None:
         """Turn a click into events of the log and update the live labels, or say what is wrong with it."""
-        item = self._by_id.get(click.get("id", ""))
+        id, time = click.get("id"), click.get("time")
+        item = self._by_id.get(id) if isinstance(id, str) else None
         if item is None:
-            wrong.append(f"id: expected one of the {len(self._by_id)} items, got {click.get('id')!r}")
+            wrong.append(f"id: expected one of the {len(self._by_id)} items, got {shorten(id)}")
             return
-        event = {"id": item["id"], "annotator": self.annotator, "time": click.get("time") or now()}
+        time = time if isinstance(time, str) else now()
+        event = {"id": item["id"], "annotator": self.annotator, "time": time}
         again = item["id"] in live  # another page may have taken it back already, or judged it
         if click.get("op") in ("undo", "keep"):
             if again:
@@ -153,8 +161,12 @@ class Labeller(anywidget.AnyWidget):
             events += [*([{"op": "undo", **event}] if again else []), {"op": "label", "record": record}]
             live.add(item["id"])
 
+    @cached_property
+    def _page(self) -> str:
+        return fragment(self._feedback)
+
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        plain = {"text/plain": repr(self._feedback), "text/html": fragment(self._feedback)}
+        plain = {"text/plain": repr(self._feedback), "text/html": self._page}
         return {**data, **plain}, metadata

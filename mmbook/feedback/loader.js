@@ -19,6 +19,7 @@
   const token = () => Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const tab = token();
 
+  let reader;
   function readerName() { // one name for each browser: no person's name leaves the page
     const name = `reader-${token()}`;
     try {
@@ -49,7 +50,7 @@
       this.entries = new Map(); // the key of each event to the event
       this.unkept = 0; // events that the storage refused
       this.clicks = 0;
-      const annotator = readerName();
+      const annotator = (reader ??= readerName());
       this.prefix = `mmbook:${header.hash}:${annotator}:`;
       this.traits = { ...traits, pictures, annotator, order: traits.items.map((item) => item.id), labels: [], acks: {}, outbox: {},
         saved: 0, trouble: "", review: [], opinion: {}, local: true };

@@ -435,3 +435,24 @@ def test_every_labeller_of_the_chapter_takes_an_answer_that_a_log_can_hold(brows
         assert problems == [] and [r["kind"] for r in records] == kinds[-1:]
     assert {*kinds} == {"pair", "rating", "edit", "ranking"} and len(kinds) >= 6
     page.close()
+
+
+def test_what_is_typed_outlives_a_judgement_of_the_same_item_in_another_tab(browser, tmp_path):
+    path = write_page(tmp_path, [item for item in every_kind() if item["id"] == "edit-text"])
+    context = browser.new_context(viewport=WIDE)
+    one, two = context.new_page(), context.new_page()
+    for page in (one, two):
+        page.goto(path.as_uri())
+        page.locator(".mmb").wait_for()
+    one.locator("textarea").fill("typed with care")
+    two.locator(".mmb").focus()
+    two.wait_for_timeout(GUARD)
+    two.keyboard.press("s")
+    count(one, 1, of=1)
+    expect(one.locator("textarea")).to_have_value("typed with care")
+    one.locator("textarea").focus()
+    one.keyboard.press("Control+Enter")
+    expect(one.locator(".mmb-prompt")).to_contain_text("All items are judged")
+    records, problems = download(one, tmp_path / "labels.jsonl")
+    assert problems == [] and [r.get("edit") for r in records] == ["typed with care"]
+    context.close()

@@ -316,6 +316,8 @@ def test_aspects_and_language_reach_the_page(speaker, tmp_path, monkeypatch):
     assert ask().show().lang == "zh" and ask(lang="en").show().lang == "en"
     for wrong in (
         {"aspects": "true"},
+        {"aspects": 5},
+        {"aspects": ["a", "a"]},
         {"aspects": [""]},
         {"lang": "fr"},
         {"kind": "pair", "aspects": ["true"]},
@@ -401,3 +403,14 @@ def test_a_copy_of_a_log_counts_once_and_a_reading_broken_off_counts_nothing_twi
         patch.setattr("mmbook.feedback.log.validate", interrupted)
         len(other.records)
     assert len(other.records) == 6
+
+
+def test_a_click_without_form_is_named_and_holds_nothing_up(feedback, items):
+    good = label(2, items[1])
+    odd = [{"op": "label"}, "text", None, {**label("1", items[0])}, {**label(1, items[0]), "id": ["x"]}]
+    send(feedback.show(), page=[*odd, good], other="no list")
+    assert [r["id"] for r in feedback.records] == [items[1]["id"]] and feedback.show().acks == {"page": 2}
+    assert "click: expected an object with its number n" in feedback.show().trouble
+    send(feedback.show(), page=[{"n": 3, "op": "undo", "id": items[1]["id"], "time": {"a": 1}}])
+    assert feedback.records == [] and feedback.problems == []
+    assert isinstance(json.loads(feedback.path.read_text().splitlines()[-1])["time"], str)
