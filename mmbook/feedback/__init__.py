@@ -3,6 +3,7 @@
 from mmbook.feedback.annotators import Changing, SimulatedAnnotator
 from mmbook.feedback.collect import collect_human_feedback
 from mmbook.feedback.dataset import Feedback, Judgement
+from mmbook.feedback.hub import hub_feedback
 from mmbook.feedback.importing import from_rows, read_labels
 from mmbook.feedback.items import shown_first
 from mmbook.feedback.log import read_log
@@ -18,6 +19,7 @@ __all__ = [
     "collect_human_feedback",
     "disagreements",
     "from_rows",
+    "hub_feedback",
     "make_record",
     "read_labels",
     "read_log",

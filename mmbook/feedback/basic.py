@@ -38,8 +38,7 @@ class BasicLabeller(widgets.VBox):
 
     def judged(self) -> list[str]:
         """The ids that the annotator has judged, by what is on the disk."""
-        name = self.feedback.annotator
-        return [r["id"] for r in self.feedback.records if r["annotator"] == name and r["id"] in self.items]
+        return [r["id"] for r in self.feedback.own if r["id"] in self.items]
 
     def show(self) -> None:
         """Show what is to be judged next."""

@@ -112,7 +112,7 @@ def _ask(annotator: Annotator, feedback: Feedback) -> None:
     """
     items = {item["id"]: item for item in feedback.items}
     while True:
-        done = {r["id"] for r in feedback.records if r["annotator"] == feedback.annotator}
+        done = {r["id"] for r in feedback.own}
         ids = [id for id in feedback.order() if id not in done]
         if not ids:
             return

@@ -217,6 +217,11 @@ class Feedback:
         return list(self._log().records)
 
     @property
+    def own(self) -> list[Record]:
+        """The records of this feedback's annotator."""
+        return [r for r in self._log().records if r["annotator"] == self.annotator]
+
+    @property
     def problems(self) -> list[str]:
         """One message for each line of the log that could not be read."""
         return list(self._log().problems)

@@ -75,7 +75,7 @@ export function shownOrder(seed, annotator, id, n) { // the twin of shown_order 
   return at.map((_, i) => i).sort((a, b) => at[a] - at[b] || a - b);
 }
 
-export function wilson(k, n, z = 1.96) { // the twin of interval in taste.py
+export function wilson(k, n, z = 1.959963984540054) { // the twin of wilson in intervals.py
   const p = k / n, half = z * Math.sqrt((p * (1 - p) + z * z / (4 * n)) / n), middle = p + z * z / (2 * n), all = 1 + z * z / n;
   return [(middle - half) / all, (middle + half) / all];
 }

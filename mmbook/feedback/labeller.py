@@ -12,7 +12,7 @@ import traitlets
 
 from mmbook.feedback.log import Event
 from mmbook.feedback.page import fragment
-from mmbook.feedback.records import Record, make_record, now, shorten, validate
+from mmbook.feedback.records import ANSWERS, Record, make_record, now, shorten, validate
 from mmbook.feedback.views import Views
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 AHEAD = 20  # items whose pictures are sent before they are asked for
-ANSWER = ("outcome", "choice", "rating", "aspects", "edit", "order", "side")
+ANSWER = ("outcome", *ANSWERS, "side")
 GIVEN = (*ANSWER, "shown", "ms", "via", "time")
 
 
@@ -83,8 +83,8 @@ class Labeller(anywidget.AnyWidget):
         """What the page needs of the live labels, in the order of the judgements."""
         return [
             {"id": r["id"], **{name: r[name] for name in ANSWER if name in r}}
-            for r in self._feedback.records
-            if r["id"] in self._by_id and r["annotator"] == self._feedback.annotator
+            for r in self._feedback.own
+            if r["id"] in self._by_id
         ]
 
     def _ahead(

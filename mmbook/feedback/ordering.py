@@ -150,7 +150,7 @@ class Ordering:
 
         Where the order is made anew, what was next stays next: a reader may be looking at it already.
         """
-        own = [r["id"] for r in feedback.records if r["annotator"] == feedback.annotator]
+        own = [r["id"] for r in feedback.own]
         done = len(own) - len(own) % self.every
         ranked = self._ranked(feedback, done)
         known = set(ranked)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmbook.feedback.intervals import wilson
 from mmbook.feedback.records import Item, Record
 from mmbook.world import parse
 
@@ -217,10 +218,6 @@ class Taste:
         return f'<p dir="auto">{html.escape(repr(self))}</p>'
 
 
-def _own(feedback: Feedback) -> list[Record]:
-    return [r for r in feedback.records if r["annotator"] == feedback.annotator]
-
-
 def taste(feedback: Feedback) -> Taste:
     """What the labels of a feedback's annotator favour, as far as they tell.
 
@@ -228,7 +225,7 @@ def taste(feedback: Feedback) -> Taste:
     four.
     """
     painted = hasattr(feedback.model, "pictures")  # captions that are codes, and shown as pictures
-    records = _own(feedback)
+    records = feedback.own
     items = [
         {
             "id": str(i),
@@ -260,14 +257,6 @@ def disagreements(feedback: Feedback, reward: Any, n: int = 3) -> list[tuple[Rec
     return [(records[i], 0.5 * (1 + math.tanh(leads[i] / 2))) for i in least]
 
 
-def interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson interval of a share, k of n; (0, 1) for n = 0. Source: Wilson 1927."""
-    if not n:
-        return 0.0, 1.0
-    middle, spread = (k + z * z / 2) / (n + z * z), z * math.sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
-    return max(0.0, middle - spread), min(1.0, middle + spread)
-
-
 @dataclass(frozen=True)
 class TasteCard:
     """What labels favour, how many choices fell on the response shown first, and which labels look odd.
@@ -283,7 +272,7 @@ class TasteCard:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval of the share of choices that fell on the response shown first."""
-        return interval(*self.first)
+        return wilson(*self.first) if self.first[1] else (0.0, 1.0)
 
     def _lines(self) -> list[str]:
         (k, n), (low, high) = self.first, self.interval
@@ -309,4 +298,4 @@ def taste_card(feedback: Feedback, reward: Any = None, n: int = 3) -> TasteCard:
     from mmbook.feedback.agreement import first_shown  # which imports torch
 
     odd = () if reward is None else tuple(disagreements(feedback, reward, n))
-    return TasteCard(taste(feedback), first_shown(_own(feedback)).get(feedback.annotator, (0, 0)), odd)
+    return TasteCard(taste(feedback), first_shown(feedback.own).get(feedback.annotator, (0, 0)), odd)

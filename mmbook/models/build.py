@@ -1,6 +1,8 @@
-"""Build the tiny model from nothing: tower, projector, language model, tokenizer and processor."""
+"""Build a model from nothing, tiny or medium: tower, projector, language model, tokenizer and processor."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -49,32 +51,59 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+@dataclass(frozen=True)
+class Stack:
+    """The shape of a transformer, as `transformers` names it."""
+
+    hidden_size: int = 128
+    num_hidden_layers: int = 3
+    num_attention_heads: int = 4
+    intermediate_size: int = 256
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a model: pixels a side of its picture, its tower and its language model."""
+
+    picture: int = SIDE
+    tower: Stack = Stack()
+    text: Stack = Stack()
+
+
+TINY = Shape()
+MEDIUM = Shape(96, tower=Stack(512, 6, 8, 2048), text=Stack(768, 8, 12, 2048))
+
+
 def build_tiny(
     seed: int = 0, tower: str = "stem", layers: int = 3
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """An untrained Llava of about a million parameters and its processor; `tower` is "stem" or "vit"."""
+    return build(replace(TINY, text=replace(TINY.text, num_hidden_layers=layers)), seed, tower)
+
+
+def build_medium(seed: int = 0) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """An untrained Llava of 78 million parameters, which sees pictures of 96 pixels in 64 parts."""
+    return build(MEDIUM, seed)
+
+
+def build(
+    shape: Shape, seed: int, tower: str = "stem"
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """An untrained Llava and its processor. Raises ValueError for a picture that has no whole parts."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     patch = 12
-    shape = dict(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=SIDE,
-        patch_size=patch,
-    )
+    if shape.picture % (2 * patch):
+        raise ValueError(f"picture: expected a multiple of {2 * patch} pixels, got {shape.picture}")
     if tower not in ("stem", "vit"):
         raise ValueError(f'tower: expected "stem" or "vit", got {tower!r}')
-    vision = StickerTowerConfig(**shape) if tower == "stem" else CLIPVisionConfig(**shape, projection_dim=128)
+    seen = vars(shape.tower) | dict(image_size=shape.picture, patch_size=patch)
+    vision = StickerTowerConfig(**seen) if tower == "stem" else CLIPVisionConfig(**seen, projection_dim=128)
     text = LlamaConfig(
+        **vars(shape.text),
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
         max_position_embeddings=128,
         pad_token_id=0,
         bos_token_id=1,
@@ -86,7 +115,7 @@ def build_tiny(
         vision_config=vision,
         text_config=text,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_seq_length=(SIDE // patch) ** 2,
+        image_seq_length=(shape.picture // patch) ** 2,
         vision_feature_layer=-1,
         vision_feature_select_strategy=strategy,
         tie_word_embeddings=True,
@@ -96,7 +125,7 @@ def build_tiny(
         model.model.vision_tower.quarter_head = QuarterHead(vision.hidden_size, len(KINDS))
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, 2
     pictures = CLIPImageProcessorPil(
-        size={"height": SIDE, "width": SIDE},
+        size={"height": shape.picture, "width": shape.picture},
         do_center_crop=False,
         do_resize=False,
         image_mean=[0.5] * 3,

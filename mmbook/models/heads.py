@@ -18,7 +18,7 @@ class ScalarHead(nn.Module):
     def __init__(self, width: int, generator: torch.Generator) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(width, generator=generator) / (width + 1) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(1))  # FSDP shards no number without an axis
 
     def forward(self, states: Tensor) -> Tensor:
         return states.float() @ self.weight + self.bias

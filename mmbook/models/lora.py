@@ -1,7 +1,8 @@
-"""Low-rank adapters on the language model, all that feedback moves; switched off, they are the reference."""
+"""What feedback moves: low-rank adapters on the language model, or all of its layers, and their reference."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ from mmbook.models.vlm import VLM
 class Adapted:
     """A model whose language model carries LoRA adapters ({cite}`hu2022lora`); everything else is frozen.
 
-    Raises ValueError when `rank` is not positive.
+    The frozen weights are those of `model` itself, not a copy, unless `dtype` asks for others; adapters are
+    float32. Raises ValueError when `rank` is not positive.
     """
 
-    def __init__(self, model: VLM, rank: int, seed: int) -> None:
+    def __init__(self, model: VLM, rank: int, seed: int, dtype: str = "") -> None:
         if rank <= 0:
             raise ValueError(f"rank: expected 1 or more, got {rank}")
-        self.model = model.copy()
+        self.model = _alike(model, dtype)
         module, decoder = self.model.module, self.model.decoder
         inside = {id(part) for part in decoder.modules()}
         linear = [
@@ -48,6 +50,47 @@ class Adapted:
             yield self.model
 
     def merged(self) -> VLM:
-        """A plain model with the adapters added into the weights; this object is used up."""
+        """A plain model with the adapters added into weights of its own; this object is used up."""
+        for p in self.model.module.parameters():
+            p.data = p.data.clone()
         self.model.module = self._peft.merge_and_unload().eval().requires_grad_(False)
         return self.model
+
+
+class Whole:
+    """A model whose language model learns as a whole, beside its reference, which is `model` itself.
+
+    Word vectors, and with them an output layer that is tied to them, stay: they are a part of the prefix.
+    """
+
+    def __init__(self, model: VLM, dtype: str = "") -> None:
+        self.model, self._reference = model.copy(), _alike(model, dtype)
+        self.model.module.float()
+        for part in (self.model.decoder, self.model.module.get_output_embeddings()):
+            part.requires_grad_(True)
+        self.model.module.get_input_embeddings().requires_grad_(False)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights of the language model."""
+        return [p for p in self.model.module.parameters() if p.requires_grad]
+
+    @contextmanager
+    def reference(self) -> Iterator[VLM]:
+        """The model as it was."""
+        yield self._reference
+
+    def merged(self) -> VLM:
+        """The model as it is now; this object is used up."""
+        self.model.module.requires_grad_(False)
+        return self.model
+
+
+def _alike(model: VLM, dtype: str) -> VLM:
+    """The same model with modules of its own; in the same `dtype`, or for "", it shares their memory."""
+    weights = {id(x): nn.Parameter(x.detach(), requires_grad=False) for x in model.module.parameters()}
+    module = copy.deepcopy(model.module, dict(weights))
+    if dtype:
+        module = module.to(getattr(torch, dtype))
+    other = copy.copy(model)  # of whatever class
+    other.module, other.history = module.eval(), []
+    return other

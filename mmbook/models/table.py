@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbook.equations import log_prob
-from mmbook.models.decoding import Decoded, decode
+from mmbook.models.decoding import Decoded, decode, pick
 from mmbook.models.vlm import Prefix
 from mmbook.world import SceneBatch
 from mmbook.world.caption_tree import CaptionTree
@@ -72,6 +72,11 @@ class TableLM:
             nodes.append(self.after[nodes[-1], ids[:, t]])
         return nn.functional.one_hot(torch.stack(nodes, 1), self.width).to(self.module.weight.dtype)
 
+    @property
+    def head(self) -> Tensor:
+        """The table (A, S)."""
+        return self.module.weight
+
     def logits(self, states: Tensor) -> Tensor:
         """Next-word logits (..., A) of states (..., S)."""
         return self.module(states)
@@ -82,15 +87,15 @@ class TableLM:
 
     @torch.no_grad()
     def decode(
-        self, prefix: Prefix, generator: torch.Generator, tau: float = 1.0, greedy: bool = False
+        self, prefix: Prefix, draws: torch.Generator | Tensor, tau: float = 1.0, greedy: bool = False
     ) -> Decoded:
         """As `mmbook.models.decode`; captions that reach the tree's last word have ended too."""
         B, end = len(prefix), self.width - 1
         node, ids, mask, log_p = torch.zeros(B, dtype=torch.long), [], [], []
-        for _ in range(self.max_words):
+        for t in range(self.max_words):
             z, alive = self.module.weight.T[node], node != end
-            draw = torch.multinomial((z / tau).softmax(-1), 1, generator=generator)[:, 0]
-            action = torch.where(alive, z.argmax(-1) if greedy else draw, self.tokenizer.pad_token_id)
+            said = pick(z, tau, draws if isinstance(draws, torch.Generator) else draws[:, t], greedy)
+            action = torch.where(alive, said, self.tokenizer.pad_token_id)
             ids.append(action)
             mask.append(alive.float())
             log_p.append(log_prob(z[:, None], action[:, None], tau)[:, 0] * alive)
@@ -129,8 +134,8 @@ class TableLM:
         out = decode(self, self.prefix(scenes).repeat(samples), draw, temperature, greedy)
         return self.text(out.ids, out.mask)
 
-    def adapted(self, rank: int, seed: int) -> AdaptedTable:
-        """The same table, ready to be trained beside its reference."""
+    def adapted(self, rank: int, seed: int, dtype: str = "") -> AdaptedTable:
+        """The same table, ready to be trained beside its reference; all of it learns, whatever the rank."""
         return AdaptedTable(self)
 
 

@@ -9,13 +9,14 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from mmbook.world import Scene, SceneBatch, render
 
@@ -41,9 +42,14 @@ class Prefix:
     def __getitem__(self, index: Any) -> Prefix:
         return Prefix(*(None if x is None else x[index] for x in vars(self).values()))
 
-    def repeat(self, times: int) -> Prefix:
-        """Every row `times` times in a row."""
-        return self[torch.arange(len(self), device=self.mask.device).repeat_interleave(times)]
+    def each(self) -> Prefix:
+        """Itself: no row is another's."""
+        return self
+
+    def repeat(self, times: int, share: bool = False) -> Any:
+        """Every row `times` times in a row; with `share` they are rows of one (see `Shared`)."""
+        rows = torch.arange(len(self), device=self.mask.device).repeat_interleave(times)
+        return Shared(self, rows) if share and times > 1 else self[rows]
 
     def beside(self, more: int) -> dict[str, Any]:
         """What the decoder is told besides the embeddings of the prefix and of `more` tokens after it.
@@ -59,6 +65,27 @@ class Prefix:
             told["visual_pos_masks"] = nn.functional.pad(self.picture, (0, more))
             told["deepstack_visual_embeds"] = list(self.deep[self.picture].unbind(1))
         return told
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Prefixes (B, P) of which several are one: `rows` (B,) of `once`. `VLM.states` reads each once."""
+
+    once: Prefix
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Shared:
+        return Shared(self.once, self.rows[index])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.each(), name)
+
+    def each(self) -> Prefix:
+        """The same as rows of their own."""
+        return self.once[self.rows]
 
 
 ASKED = "captions.json"  # beside a saved model: prompt, picture size and longest caption
@@ -192,17 +219,43 @@ class VLM:
             skip_special_tokens=True,
         )
 
-    def states(self, prefix: Prefix, ids: Tensor) -> Tensor:
+    def states(self, prefix: Prefix | Shared, ids: Tensor) -> Tensor:
         """Last hidden states (B, T + 1, D): state t has read the prefix and the first t response tokens."""
-        embeds = torch.cat(
-            [prefix.embeds, self.module.get_input_embeddings()(ids).to(prefix.embeds.dtype)], 1
-        )
+        words = self.module.get_input_embeddings()(ids)
+        if isinstance(prefix, Shared):
+            return self._after(prefix, words)
+        embeds = torch.cat([prefix.embeds.to(words.dtype), words], 1)
         out = self.decoder(inputs_embeds=embeds, use_cache=False, **prefix.beside(ids.shape[1]))
         return out.last_hidden_state[:, prefix.embeds.shape[1] - 1 :]
 
+    def _after(self, prefix: Shared, words: Tensor) -> Tensor:
+        """States of responses, words (B, T, D), whose prefixes are read once and handed out as a cache."""
+        rows, which = prefix.rows.unique(return_inverse=True)
+        once, cache = prefix.once[rows], DynamicCache()
+        read: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+        embeds = once.embeds.to(words.dtype)
+        first = self.decoder(inputs_embeds=embeds, **read, **once.beside(0)).last_hidden_state[:, -1:]
+        cache.batch_select_indices(which)
+        told = replace(once, deep=None)[which].beside(words.shape[1])  # what is deep is in the cache
+        if "position_ids" in told:
+            told["position_ids"] = told["position_ids"][..., -words.shape[1] :]
+        rest = self.decoder(inputs_embeds=words, **read, **told).last_hidden_state
+        return torch.cat([first[which], rest], 1)
+
+    @property
+    def head(self) -> Tensor:
+        """The output layer's weights (V, D). Raises NotImplementedError for a layer that has more."""
+        layer = self.module.get_output_embeddings()
+        if layer.bias is not None:
+            raise NotImplementedError(
+                f"{type(self.module).__name__}: its output layer has a bias; leave chunk at 0"
+            )
+        return layer.weight
+
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits (..., V) of states (..., D)."""
-        return self.module.get_output_embeddings()(states)
+        layer = self.module.get_output_embeddings()
+        return layer(states.to(layer.weight.dtype))
 
     def sample(
         self,
@@ -232,11 +285,14 @@ class VLM:
                 captions += self.text(out.ids, out.mask)
         return captions
 
-    def adapted(self, rank: int, seed: int) -> Any:
-        """A copy with LoRA adapters, ready to be trained beside its reference (see `Adapted`)."""
-        from mmbook.models.lora import Adapted
+    def adapted(self, rank: int, seed: int, dtype: str = "") -> Any:
+        """A copy with LoRA adapters, ready to be trained beside its reference (see `Adapted`).
 
-        return Adapted(self, rank, seed)
+        With rank 0 all weights of its language model learn instead (see `Whole`).
+        """
+        from mmbook.models.lora import Adapted, Whole
+
+        return Adapted(self, rank, seed, dtype) if rank else Whole(self, dtype)
 
     def save(self, folder: Any) -> None:
         """Write weights (safetensors), configuration, tokenizer and processor as `save_pretrained` does.

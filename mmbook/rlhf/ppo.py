@@ -6,24 +6,17 @@ The numbers in the comments are the rows of the checklist in `tests/rlhf/test_pp
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmbook.equations import (
-    adaptive_beta,
-    approximate_kl,
-    clip_fraction,
     entropy,
-    explained_variance,
     gae,
     group_standardised,
     kl_k1,
@@ -39,26 +32,24 @@ from mmbook.equations import (
     value_loss,
     whiten,
 )
-from mmbook.feedback.items import whole_seed
 from mmbook.models import Prefix, decode
-from mmbook.models.threads import one_thread
+from mmbook.models.chunks import Said
+from mmbook.models.speed import recomputed
+from mmbook.models.vlm import Shared
 from mmbook.rlhf.config import PPOConfig
-from mmbook.rlhf.rewards import Reward
-from mmbook.rlhf.scorer import Scorer
-from mmbook.training.checkpoint import Checkpoint
-from mmbook.training.progress import bar
-from mmbook.world import SceneBatch, sample_scenes
+from mmbook.rlhf.scorer import Scorer, random_numbers
+from mmbook.training.world import World, whole
+from mmbook.world import SceneBatch
 
 KL = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
-Scenes = Callable[[int, np.random.Generator], SceneBatch]
 
 
 @dataclass(frozen=True)
 class Rollout:
     """Sampled captions with all that does not change while the policy learns from them; tensors (B, T)."""
 
-    prefix: Prefix  # the policy's
-    trunk_prefix: Prefix  # the reward model's; the same where it reads the same model
+    prefix: Prefix | Shared  # the policy's
+    trunk_prefix: Prefix | Shared  # the reward model's; the same where it reads the same model
     ids: Tensor
     m: Tensor
     log_p_old: Tensor
@@ -69,15 +60,22 @@ class Rollout:
     G: Tensor
     seen: Tensor  # the reward model's states before each token, (B, T, D)
     so_far: Tensor  # its standardised reward of what is said before each token
+    scenes: Any  # what the captions are of
 
-    def part(self, rows: Tensor) -> Rollout:
+    def part(self, rows: Tensor, trim: bool = True) -> Rollout:
         """Some rows, cut at their longest caption."""
-        T = int(self.m[rows].sum(1).max())
+        T = int(self.m[rows].sum(1).max()) if trim else self.m.shape[1]
 
         def cut(x: Any) -> Any:
-            return x[rows] if isinstance(x, Prefix) or x.dim() == 1 else x[rows, :T]
+            if not isinstance(x, Prefix | Shared | Tensor):
+                return x[rows.cpu().numpy()]
+            return x[rows, :T] if isinstance(x, Tensor) and x.dim() > 1 else x[rows]
 
         return Rollout(**{name: cut(x) for name, x in vars(self).items()})
+
+    def silent(self) -> Rollout:
+        """The same with nothing said: it costs a forward pass and has no gradient."""
+        return replace(self, m=0 * self.m)
 
 
 @torch.no_grad()
@@ -89,16 +87,24 @@ def rollout(
     config: PPOConfig,
     frozen: Any = None,
     beta: float | None = None,
+    world: World | None = None,
 ) -> Rollout:
     """Sample `config.group` captions of each scene and compute everything that PPO learns from.
 
-    The reference is the policy with its adapters off, or `frozen` where another model is given.
+    The reference is the policy with its adapters off, or `frozen` where another model is given. Of the
+    `scenes` each process of a `world` takes its own; what is whitened is whitened over all.
     """
-    model, beta = policy.model, config.beta if beta is None else beta
-    prefix = model.prefix(scenes).repeat(config.group)
-    prefix_ref = prefix if frozen is None else frozen.prefix(scenes).repeat(config.group)
+    model, world, beta = policy.model, world or World(), config.beta if beta is None else beta
+    draws = random_numbers(generator, len(scenes) * config.group, model, config)
+    scenes = world.mine(scenes)
+    once = model.prefix(scenes)
+    share = config.speed.share_prefix
+    prefix = once.repeat(config.group, share)
+    prefix_ref = prefix if frozen is None else frozen.prefix(scenes).repeat(config.group, share)
     scenes = scenes.repeat(config.group)
-    out = decode(model, prefix, generator, config.tau)
+    draws = world.mine(draws) if isinstance(draws, Tensor) else draws
+    out = decode(model, once, draws, config.tau, speed=config.speed, group=config.group)
+    out = out if config.speed.trim else out.padded(model.max_words)
     ids, m, log_p_old = out.ids, out.mask, out.log_p  # 2: the sampler's own log-probabilities
     if m.sum() == len(m) and not any(text.strip() for text in model.text(ids, m)):
         raise ValueError(
@@ -107,11 +113,13 @@ def rollout(
         )
     with policy.reference() if frozen is None else nullcontext(frozen) as reference:  # 21: no copy
         states = reference.states(prefix_ref, ids)
-        log_p_ref = log_prob(reference.logits(states[:, :-1]), ids, config.tau) * m
+        log_p_ref = read_off(reference, states, ids, m, config)[0]
+    if log_p_old.dtype != prefix.embeds.dtype:  # 2: in half precision sampler and learner round apart
+        log_p_old = read_off(model, model.states(prefix, ids), ids, m, config)[0]
     so_far, seen, trunk_prefix = scorer.read(scenes, ids, m, (prefix_ref, states))
     S = standardised_score(so_far[:, -1], scorer.mu, scorer.sigma, config.c, config.p, out.ended)
     seen, so_far = seen[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
-    batch = Rollout(prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far)
+    batch = Rollout(prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far, scenes)
     paid = beta if config.kl_in == "reward" else 0.0
     if config.advantage == "gae":
         V_old = scorer.value(scorer.critic_states(batch, lambda: model.states(prefix, ids)), so_far, m)
@@ -119,28 +127,49 @@ def rollout(
         if config.kl != "k1":
             r = r - paid * KL[config.kl](log_p_old, log_p_ref) * m
         if config.whiten_rewards:
-            r = whiten(r, m, shift_mean=False)  # 7: their mean says whether captions are good, so it stays
+            r = world.over(partial(whiten, shift_mean=False), r, m)  # 7: their mean says what is good
         A, G = gae(r, V_old, m, config.gamma, config.lam)  # 9: A is whitened over the whole rollout, after G
-        return replace(batch, V_old=V_old, A=whiten(A, m) if config.whiten_advantages else A, G=G)
+        return replace(batch, V_old=V_old, A=world.over(whiten, A, m) if config.whiten_advantages else A, G=G)
     R = S - paid * (KL[config.kl](log_p_old, log_p_ref) * m).sum(1)
     compare = {"rloo": leave_one_out, "grpo": group_standardised}[config.advantage]
     A = compare(R.view(-1, config.group)).view(-1, 1) * m  # the same for every token of a caption
     return replace(batch, V_old=0 * m, A=A, G=0 * m)
 
 
+def read_off(
+    model: Any, states: Tensor, ids: Tensor, m: Tensor, config: PPOConfig, spread: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (B, T) of what was said, and with `spread` the entropies (B, T), else zeros.
+
+    With `config.speed.chunk` the logits of so many tokens exist at a time, and padding has none.
+    """
+    if config.speed.chunk:
+        said = m.bool()
+        args = states[:, :-1][said], model.head, ids[said], config.tau, config.speed.chunk, spread
+        found = Said.apply(*args)
+        log_p, H = (torch.zeros_like(m).masked_scatter(said, x) for x in found)
+        return log_p, H
+    z = model.logits(states[:, :-1])
+    log_p = log_prob(z, ids, config.tau) * m
+    return log_p, entropy(z, config.tau) if spread else torch.zeros_like(log_p)
+
+
 def loss(
     model: Any, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig, beta: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """The total loss of a micro-batch of a minibatch of N tokens, and the new log-probabilities (B, T)."""
-    states = model.states(part.prefix, part.ids)
-    z = model.logits(states[:, :-1])
-    log_p = log_prob(z, part.ids, config.tau) * part.m
+    prefix: Any = part.prefix if config.speed.features else model.prefix(part.scenes)
+    if config.speed.checkpointing or config.speed.compile:  # which know nothing of a cache
+        prefix = prefix.each()
+    with recomputed(model.module, config.speed.checkpointing):
+        states = model.states(prefix, part.ids)
+    log_p, H_t = read_off(model, states, part.ids, part.m, config, spread=config.c_H > 0)
     L_pi = policy_loss(log_p, part.log_p_old, part.A, part.m, config.eps, N)
     L_v = torch.zeros_like(L_pi)
     if config.advantage == "gae":
         V = scorer.value(scorer.critic_states(part, lambda: states), part.so_far, part.m)
         L_v = value_loss(V, part.V_old, part.G, part.m, config.eps_v, N)
-    H = masked_mean(entropy(z, config.tau), part.m, N)
+    H = masked_mean(H_t, part.m, N)
     total = total_loss(L_pi, L_v, H, config.c_v, config.c_H)
     if config.kl_in == "loss":
         beta = config.beta if beta is None else beta
@@ -148,198 +177,81 @@ def loss(
     return total, log_p
 
 
+@dataclass(frozen=True)
+class Engine:
+    """By what means a step is taken: by which processes, by what calls the loss, with which scaled loss."""
+
+    world: World = field(default_factory=World)
+    learner: Callable = lambda task, *args: task(*args)
+    scaler: torch.amp.GradScaler | None = None
+
+
 def minibatch_step(
     policy: Any,
     scorer: Scorer,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     part: Rollout,
     config: PPOConfig,
     beta: float | None = None,
+    engine: Engine | None = None,
 ) -> Tensor:
-    """One optimizer step on a minibatch, in `config.accumulate` micro-batches; returns the new log-probs."""
-    N = part.m.sum()  # 14: the minibatch's tokens, so that any split into micro-batches has the same gradient
+    """One optimizer step on a minibatch, in `config.accumulate` micro-batches; returns the new log-probs.
+
+    `part` has this process's rows of the minibatch.
+    """
+    engine = engine or Engine()
+    world, scaler = engine.world, engine.scaler
+    N = world.total(part.m.sum())  # 14: the minibatch's tokens, so that any split has the same gradient
     optimizer.zero_grad()
     log_p = torch.zeros_like(part.m)
-    for rows in torch.arange(len(part.m)).tensor_split(config.accumulate):
-        total, new = loss(policy.model, scorer, part.part(rows), N, config, beta)
-        total.backward()
-        log_p[rows, : new.shape[1]] = new.detach()
-    norm = nn.utils.clip_grad_norm_([*policy.parameters(), *scorer.parameters()], config.clip_norm)
-    if not norm.isfinite():
+    pieces = torch.arange(len(part.m)).tensor_split(config.accumulate)
+    for i, rows in enumerate(pieces):
+        some = part.part(rows, config.speed.trim) if len(rows) else part.part(pieces[0][:1]).silent()
+        some = part if len(pieces) == 1 else some
+        with world.quiet(engine.learner, i + 1 < len(pieces)):
+            task = compiled(loss, config.speed.compile)
+            total, new = engine.learner(task, policy.model, scorer, some, N, config, beta)
+            total = total * world.size  # the processes' gradients are averaged, and N is of all of them
+            (scaler.scale(total) if scaler else total).backward()
+        log_p[rows, : new.shape[1]] = new.detach()[: len(rows)]
+    if scaler:
+        scaler.unscale_(optimizer)
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = whole(nn.utils.clip_grad_norm_(learning, config.clip_norm))
+    if scaler:  # takes no step with a gradient that is not finite, and asks nothing of the host
+        scaler.step(optimizer)
+        scaler.update()
+    elif norm.isfinite():
+        optimizer.step()
+    else:
         raise ValueError(
             f"gradient: expected finite numbers, got norm {norm.item()}, so this step was not taken; the "
             f"policy has diverged: lower lr = {config.lr} or value_lr = {config.value_lr}"
         )
-    optimizer.step()
     return log_p
 
 
-def fine_tune_with_rl(
-    model: Any,
-    reward_model: Reward,
-    seed: int = 0,
-    config: PPOConfig | None = None,
-    progress: bool = True,
-    scenes: Scenes | None = None,
-    reference: Any = None,
-    folder: str | Path | None = None,
-    callback: Callable[[int, Any], None] | None = None,
-    **changes: Any,
-) -> Any:
-    """Move a model towards captions that a reward model likes, near what it was; returns a new model.
-
-    `changes` override fields of `config` ("beta=0.2"); `scenes(n, rng)` draws the pictures; `reference` is
-    another model than the present one to stay near; `callback(update, model)` may look at the policy before
-    the first update and after each. With a `folder` a checkpoint is left there every ten updates and when the
-    run is interrupted, and the same call goes on from it, bit for bit. The result's `history` has one row an
-    update: "score" (mean standardised reward), "kl" (nats a caption from the reference), "beta",
-    "clip_fraction", "approximate_kl", "explained_variance" and "words" (tokens a caption); each describes the
-    policy before its update. Warns when the reward model is no better than chance on held-out labels.
-    Raises ValueError, before any update, for a reward that is not finite, captions that are all empty, a
-    reward model with another vocabulary, or a checkpoint of another run.
-    Source: {cite}`schulman2017ppo`, {cite}`ouyang2022instructgpt`, {cite}`huang2024nplus`.
-    """
-    if not hasattr(model, "adapted") or not hasattr(reward_model, "so_far"):
-        raise TypeError(
-            "expected fine_tune_with_rl(model, reward_model): a model and what train_reward_model returned, "
-            f"got {type(model).__name__} and {type(reward_model).__name__}"
-        )
-    config, seed = replace(config or PPOConfig(), **changes), whole_seed(seed)
-    for name, other in (("reward_model", reward_model.trunk), ("reference", reference)):
-        if other is not None and other.tokenizer.get_vocab() != model.tokenizer.get_vocab():
-            raise ValueError(
-                f"{name}: expected one that reads the model's own vocabulary, got another one, "
-                "which would read other captions; train it on this model"
-            )
-    low, high = reward_model.interval
-    if low <= 0.5:
-        warnings.warn(
-            "these labels carry no measurable preference: the reward model ranks "
-            f"{reward_model.accuracy:.0%} of {reward_model.pairs} held-out pairs right (95 % interval "
-            f"{low:.0%} to {high:.0%}), and chance is 50%. PPO will follow it all the same.",
-            stacklevel=2,
-        )
-    draw = scenes or cast(Scenes, getattr(model, "scenes", sample_scenes))
-    with one_thread():
-        run = Run(model, reward_model, seed, config, draw, reference)
-        checkpoint = Checkpoint(folder, "ppo", run.identity()) if folder else None
-        if checkpoint and (saved := checkpoint.load()):
-            run.restore(*saved)
-        if callback and not run.history:
-            callback(0, run.policy.model)
-        updates = range(len(run.history), config.updates)
-        for update in bar(updates, "PPO", progress, initial=len(run.history), total=config.updates):
-            before = run.state() if checkpoint else None
-            try:
-                run.update()
-                if callback:
-                    callback(update + 1, run.policy.model)
-            except BaseException:
-                if checkpoint and before:
-                    checkpoint.save(update, *before)  # Ctrl-C: what the update had begun is done again
-                raise
-            if checkpoint and ((update + 1) % 10 == 0 or update + 1 == config.updates):
-                checkpoint.save(update + 1, *run.state())
-    tuned = run.policy.merged()
-    tuned.history = run.history
-    return tuned
+@cache
+def compiled(task: Callable, backend: str) -> Callable:
+    """`task` compiled for fixed shapes, where there is a backend."""
+    return torch.compile(task, backend=backend, dynamic=False) if backend else task
 
 
-class Run:
-    """Everything that changes while a policy is trained, one update at a time."""
+def loss_scaler(model: Any, config: PPOConfig) -> torch.amp.GradScaler | None:
+    """What keeps small gradients in float16, and on a GPU refuses bad ones without asking the host."""
+    device, half = model.device.type, next(model.module.parameters()).dtype == torch.float16
+    if not half and not (config.speed.fused and device == "cuda"):
+        return None
+    return torch.amp.GradScaler(device, 2.0**14 if half else 1.0, growth_interval=2000 if half else 2**31 - 1)
 
-    def __init__(
-        self, model: Any, reward_model: Reward, seed: int, config: PPOConfig, scenes: Scenes, reference: Any
-    ) -> None:
-        self.model, self.config, self.seed, self.scenes, self.frozen = model, config, seed, scenes, reference
-        self.rng = np.random.default_rng(seed)
-        self.generator = torch.Generator(model.device).manual_seed(seed)
-        self.policy = model.adapted(config.rank, seed)
-        start = scenes(2 * config.batch, self.rng)
-        self.scorer = Scorer(reward_model, reference or model, start, config, self.generator)
-        groups = [
-            {"params": self.policy.parameters(), "lr": config.lr},
-            {"params": self.scorer.parameters(), "lr": config.value_lr},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, eps=1e-5, weight_decay=0.0)  # 15
-        self.decay = torch.optim.lr_scheduler.LinearLR(self.optimizer, 1.0, 0.0, config.updates)
-        self.beta, self.history = config.beta, list[dict[str, float]]()
 
-    def update(self) -> None:
-        """Sample once, then take the steps of all epochs on what was sampled."""
-        config, steps = self.config, []
-        scenes = self.scenes(wanted := config.batch // config.group, self.rng)
-        if len(scenes) != wanted:
-            raise ValueError(f"scenes: expected a function that draws {wanted}, got {len(scenes)} from it")
-        batch = rollout(self.policy, self.scorer, scenes, self.generator, config, self.frozen, self.beta)
-        for _ in range(config.epochs):
-            order = torch.randperm(len(batch.m), generator=self.generator, device=batch.m.device)
-            for rows in order.tensor_split(config.minibatches):  # 14: always this many steps
-                part = batch.part(rows)
-                log_p = minibatch_step(self.policy, self.scorer, self.optimizer, part, config, self.beta)
-                moved = (
-                    approximate_kl(log_p, part.log_p_old, part.m),
-                    clip_fraction(log_p, part.log_p_old, part.m, config.eps),
-                )
-                steps.append([x.item() for x in moved])
-            if np.mean(steps[-config.minibatches :], 0)[0] > 1.5 * config.stop_kl:
-                break  # 17
-        self.decay.step()
-        kl = (kl_k1(batch.log_p_old, batch.log_p_ref) * batch.m).sum(1).mean().item()
-        approximate, clipped = np.mean(steps, 0)
-        self.history.append(
-            {
-                "score": batch.S.mean().item(),
-                "kl": kl,
-                "beta": self.beta,
-                "approximate_kl": float(approximate),
-                "clip_fraction": float(clipped),
-                "explained_variance": explained_variance(batch.V_old, batch.G, batch.m).item(),
-                "words": batch.m.sum(1).mean().item(),
-            }
-        )
-        if config.kl_goal is not None:
-            self.beta = adaptive_beta(self.beta, kl, config.kl_goal, config.batch, config.horizon)  # 16
+class Learner(nn.Module):
+    """All that learns as one module, which calls what it is given, so that DDP and FSDP can wrap it."""
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with to be continued."""
-        return {**vars(self.config), "seed": self.seed, "model": self.model.hash}
+    def __init__(self, policy: Any, scorer: Scorer, config: PPOConfig) -> None:
+        super().__init__()
+        critic = [scorer.value_head, *([scorer.own.model.module] if scorer.own else [])]
+        self.parts = nn.ModuleList([policy.model.module, *(critic if config.advantage == "gae" else [])])
 
-    def _weights(self) -> dict[str, Tensor]:
-        parts = {"policy": self.policy.model.module, "value": self.scorer.value_head}
-        if self.scorer.own:
-            parts["critic"] = self.scorer.own.model.module
-        named = [(f"{k}.{n}", p) for k, part in parts.items() for n, p in part.named_parameters()]
-        return {name: p.data for name, p in named if p.requires_grad}
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """A copy of the weights that move, and of all else that the next update depends on."""
-        rest = {
-            "optimizer": self.optimizer.state_dict(),
-            "decay": self.decay.state_dict(),
-            "rng": self.rng.bit_generator.state,
-            "generator": self.generator.get_state(),
-            "beta": self.beta,
-            "history": self.history,
-            "scale": (self.scorer.mu, self.scorer.sigma),
-            "paid": self.scorer.paid,
-        }
-        return {name: p.clone() for name, p in self._weights().items()}, copy.deepcopy(rest)
-
-    def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Go on from a saved state. Raises ValueError where another reward, reference or scenes made it."""
-        ours, theirs = self.scorer.paid, rest["paid"]
-        if not torch.allclose(torch.stack(ours), torch.stack(theirs), atol=1e-4):
-            text = "mean {:.4g} and deviation {:.4g}".format
-            raise ValueError(
-                "checkpoint: expected one made with this reward, reference and scenes, whose first captions "
-                f"earn {text(*ours)}, got one with {text(*theirs)}; choose another folder or remove this one"
-            )
-        for name, p in self._weights().items():
-            p.copy_(weights[name])
-        self.optimizer.load_state_dict(rest["optimizer"])
-        self.decay.load_state_dict(rest["decay"])
-        self.rng.bit_generator.state = rest["rng"]
-        self.generator.set_state(rest["generator"])
-        self.beta, self.history = rest["beta"], rest["history"]
-        self.scorer.mu, self.scorer.sigma = rest["scale"]
+    def forward(self, task: Callable, *args: Any) -> Any:
+        return task(*args)

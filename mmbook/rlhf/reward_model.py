@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmbook.equations import log_prob
-from mmbook.evaluate.intervals import wilson
 from mmbook.feedback.dataset import picture_key
+from mmbook.feedback.intervals import wilson
 from mmbook.feedback.items import whole_seed
 from mmbook.models import MatchHead, Prefix, ScalarHead, load_pretrained_model
 from mmbook.models.threads import one_thread
@@ -55,11 +55,11 @@ class RewardConfig:
     )
     members: int = 1  # models in an ensemble, each fitted to a draw of the judgements with replacement
     caution: float = 0.0  # standard deviations of the members taken off their mean
-    epochs: int = 50
+    epochs: int = 50  # passes over the judgements
     most: int = 10_000  # judgements read in all; where there are many, epochs are fewer
     batch: int = 25  # judgements a step
-    lr: float = 3e-3
-    trunk_lr: float = 5e-4
+    lr: float = 3e-3  # of the heads
+    trunk_lr: float = 5e-4  # of what else learns
     rank: int = 16  # of the adapters
     weight_decay: float = 1.0  # of the match head; a tenth of it for linear heads
     margin: float = 0.0  # lead that the better caption of a pair is asked for

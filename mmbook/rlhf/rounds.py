@@ -11,7 +11,7 @@ from mmbook.feedback import Feedback, collect_human_feedback
 from mmbook.feedback.collect import Annotator
 from mmbook.feedback.items import whole_seed
 from mmbook.rlhf.config import PPOConfig
-from mmbook.rlhf.ppo import fine_tune_with_rl
+from mmbook.rlhf.fine_tune import fine_tune_with_rl
 from mmbook.rlhf.reward_model import RewardConfig, RewardModel, train_reward_model
 from mmbook.world.scenes import generator
 

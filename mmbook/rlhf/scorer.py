@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from mmbook.models import Prefix, ScalarHead, decode
 from mmbook.rlhf.config import PPOConfig
 from mmbook.rlhf.rewards import Reward
+from mmbook.training.world import World
 from mmbook.world import SceneBatch
+from mmbook.world.photos import PictureBatch
+
+
+def random_numbers(
+    generator: torch.Generator, rows: int, model: Any, config: PPOConfig
+) -> torch.Generator | Tensor:
+    """What the sampler draws from: the generator, or a table with a number for each token of each row."""
+    if not config.per_row:
+        return generator
+    return torch.rand(rows, model.max_words, generator=generator, device=generator.device)
 
 
 class Scorer:
@@ -27,10 +38,12 @@ class Scorer:
         self,
         reward_model: Reward,
         reference: Any,
-        scenes: SceneBatch,
+        scenes: SceneBatch | PictureBatch,
         config: PPOConfig,
         generator: torch.Generator,
+        world: World | None = None,
     ) -> None:
+        world = world or World()
         self.reward_model, self.config = reward_model, config
         self.on_reference = reward_model.trunk is reference
         on_cpu = generator.device.type == "cpu"  # where heads are drawn, whatever device samples
@@ -40,8 +53,11 @@ class Scorer:
         self.own = None
         if config.critic == "separate":
             self.own = reward_model.trunk.adapted(config.rank, generator.initial_seed() + 1)
-        out = decode(reference, reference.prefix(scenes), generator, config.tau)
-        R = self.read(scenes, out.ids, out.mask)[0][:, -1]
+        draws = random_numbers(generator, len(scenes), reference, config)
+        if isinstance(draws, Tensor):
+            draws, scenes = world.mine(draws), world.mine(scenes)
+        out = decode(reference, reference.prefix(scenes), draws, config.tau, speed=config.speed)
+        R = world.all(self.read(scenes, out.ids, out.mask)[0][:, -1])
         self.mu, self.sigma = torch.zeros_like(R[0]), torch.ones_like(R[0])
         self.paid = R.mean(), R.std()
         if config.standardise:
@@ -84,5 +100,6 @@ class Scorer:
         if self.config.critic == "shared":
             return policy_states()[:, :-1]
         if self.own is not None:
-            return self.own.model.states(part.trunk_prefix, part.ids)[:, :-1]
+            prefix = part.trunk_prefix if self.config.speed.features else self.own.model.prefix(part.scenes)
+            return self.own.model.states(prefix, part.ids)[:, :-1]
         return part.seen

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 from functools import partial
 from importlib.resources import files
 
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmbook.feedback import Feedback, collect_human_feedback, read_log, shown_first
-from mmbook.feedback.items import make_items, shown_order
+from mmbook.feedback import Feedback, collect_human_feedback, read_log
+from mmbook.feedback.items import make_items
 from mmbook.feedback.labeller import AHEAD
-from mmbook.feedback.taste import interval
 from mmbook.feedback.views import LARGE
 from mmbook.world import Scene, render
 
@@ -238,63 +236,6 @@ def test_the_front_end_is_one_file_that_asks_for_nothing():
     loader = (files("mmbook.feedback") / "loader.js").read_text(encoding="utf-8")
     assert not re.search(r"innerHTML|outerHTML|document\.write|fetch\(|XMLHttp|\beval\b|https?://", loader)
     assert "http" not in (files("mmbook.feedback") / "labeller.css").read_text(encoding="utf-8")
-
-
-def in_node(expression, cases):
-    """What an expression in `m`, the front end's module, and `c`, a case, gives for each case."""
-    if shutil.which("node") is None:
-        pytest.skip("needs node")
-    program = (
-        "const m = await import('data:text/javascript;base64,' + process.argv[1]);"
-        f"console.log(JSON.stringify(JSON.parse(process.argv[2]).map((c) => {expression})))"
-    )
-    source = base64.b64encode(SCRIPT.read_bytes()).decode()
-    command = ["node", "--input-type=module", "-e", program, source, json.dumps(cases)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def test_python_and_javascript_show_responses_in_the_same_order():
-    cases = [
-        [seed, name, f"é{i}"]
-        for seed in (0, 7, 2**63 + 1)
-        for name in ("ann", "猫\ud800")
-        for i in range(100)
-    ]
-    told = in_node("[m.shownFirst(...c), m.shownOrder(...c, 4)]", [[str(c[0]), *c[1:]] for c in cases])
-    sides = [shown_first(*case) for case in cases]
-    orders = [shown_order(*case, 4) for case in cases]
-    assert told == [list(pair) for pair in zip(sides, orders, strict=True)]
-    assert 240 < sum(sides) < 360 and all(110 < sum(o[0] == i for o in orders) < 190 for i in range(4))
-
-
-def test_python_and_javascript_give_the_same_interval():
-    cases = [[k, n] for n in (1, 2, 7, 24, 1000) for k in {0, 1, n // 2, n}]
-    assert np.allclose(in_node("m.wilson(...c)", cases), [interval(*case) for case in cases], atol=1e-12)
-
-
-def test_the_changes_of_an_edit_rebuild_both_texts_and_are_as_few_as_can_be():
-    rng = np.random.default_rng(0)
-
-    def text():
-        return "".join(
-            rng.choice(["a", "b", "c", " ", "  ", "\n", "猫", "<b>"]) for _ in range(rng.integers(12))
-        )
-
-    cases = [[text(), text()] for _ in range(300)]
-    for (before, after), parts in zip(cases, in_node("m.diff(...c)", cases), strict=True):
-        assert "".join(t for sign, t in parts if sign <= 0) == before
-        assert "".join(t for sign, t in parts if sign >= 0) == after
-        words = [re.findall(r"\s+|\S+", t) for t in (before, after)]
-        kept = sum(len(re.findall(r"\s+|\S+", t)) for sign, t in parts if sign == 0)
-        longest = np.zeros((len(words[0]) + 1, len(words[1]) + 1), int)
-        for i, x in enumerate(words[0], 1):
-            for j, y in enumerate(words[1], 1):
-                longest[i, j] = (
-                    longest[i - 1, j - 1] + 1 if x == y else max(longest[i - 1, j], longest[i, j - 1])
-                )
-        assert kept == longest[-1, -1]
-    assert in_node("m.diff(...c)", [["", ""], ["x", ""]]) == [[], [[-1, "x"]]]
-    assert in_node("m.diff('a '.repeat(c), 'b '.repeat(c))", [400_000]) == [None]
 
 
 def test_what_a_model_doubts_is_looked_at_again(feedback, items):

@@ -11,6 +11,7 @@ from mmbook.equations import log_prob
 from mmbook.models import decode
 from mmbook.models.painter import ASKED, Painter, asks, build_tokenizer, load_painter
 from mmbook.models.vq import CODES, LENGTH, SceneVQ, from_quarters, to_quarters
+from mmbook.rlhf import KnownReward
 from mmbook.training import Schedule
 from mmbook.training.paint import train_codes, train_painter
 from mmbook.world import KINDS, Scene, Sticker, render, sample_scenes
@@ -138,3 +139,15 @@ def test_the_four_lines_run_on_codes_and_leave_the_painter_as_it_was(painter):
     assert isinstance(tuned, Painter) and tuned.hash != before == painter.hash
     assert not reward_model.looks and len(tuned.history) == 2
     assert tuned.pictures(tuned.sample(SCENES)).shape == (6, 48, 48, 3)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_painter_that_learns_is_still_a_painter(painter, rank):
+    policy = painter.adapted(rank, 0)
+    assert type(policy.model) is type(painter)
+    with policy.reference() as reference:
+        assert type(reference) is type(painter)
+    gold = KnownReward(painter, lambda scene, words: float(words.split().count("p0")))
+    how = {"updates": 1, "batch": 4, "minibatches": 1, "epochs": 1, "lr": 1e-4, "progress": False}
+    tuned = fine_tune_with_rl(painter, gold, 0, rank=rank, **how)
+    assert tuned.pictures(tuned.sample(SCENES[:2], seed=0)).shape == (2, 48, 48, 3)

@@ -6,8 +6,6 @@ tokenizer of its own; `unseen(name)` builds one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,48 +17,13 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm import processing_smolvlm
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
-from transformers.processing_utils import MODALITY_TO_AUTOPROCESSOR_MAPPING
 
 from mmbook.models import VLM, load_pretrained_model
+from mmbook.models.load import Videos, pictures_only
 from mmbook.world import STYLES, describe, sample_scenes, say
 
 CLASSES = ("idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 SIZES = ((48, 48), (48, 16), (16, 48), (48, 32))  # of pictures with different numbers of parts
-
-
-class NoVideos(dict):
-    """In the place of a video processor, which would need torchvision."""
-
-    num_frames = fps = 1
-    _auto_class = None
-
-    @classmethod
-    def from_pretrained(cls, *_: Any, **__: Any) -> NoVideos:
-        return cls()
-
-    def save_pretrained(self, *_: Any, **__: Any) -> None:
-        pass
-
-
-@contextmanager
-def no_videos() -> Iterator[None]:
-    """Processors of pictures and videos are built and read without what only videos need."""
-    readers = type(MODALITY_TO_AUTOPROCESSOR_MAPPING)
-    reader = readers.__getitem__
-    checked = hf.ProcessorMixin.check_argument_for_proper_class
-
-    def check(self: Any, name: str, argument: Any) -> Any:
-        return None if name == "video_processor" else checked(self, name, argument)
-
-    def read(self: Any, name: str) -> Any:
-        return NoVideos if name == "video_processor" else reader(self, name)
-
-    with (
-        patch.object(hf.ProcessorMixin, "check_argument_for_proper_class", check),
-        patch.object(readers, "__getitem__", read),
-        patch.object(processing_smolvlm, "num2words", str),  # it spells the number of frames
-    ):
-        yield
 
 
 def tokenizer(special: dict[str, str], end: str) -> hf.PreTrainedTokenizerFast:
@@ -131,9 +94,11 @@ def tiles(name: str) -> tuple[hf.PreTrainedModel, Any]:
         image_seq_len=4,
         chat_template=chat("<image>", "<end_of_utterance>"),
     )
+    kind = getattr(hf, f"{cls}Processor")
     if name == "smolvlm":
-        shape["video_processor"] = NoVideos()
-    processor = getattr(hf, f"{cls}Processor")(**shape)
+        shape["video_processor"], kind = Videos(), pictures_only(kind)
+    with patch.object(processing_smolvlm, "num2words", str):  # it spells the number of frames
+        processor = kind(**shape)
     vision = dict(
         hidden_size=32,
         intermediate_size=64,
@@ -168,10 +133,10 @@ def grid(name: str) -> tuple[hf.PreTrainedModel, Any]:
         patch_size=8, merge_size=2, temporal_patch_size=2, min_pixels=16 * 16, max_pixels=64 * 64
     )
     picture = "<|vision_start|><|image_pad|><|vision_end|>"
-    processor = getattr(hf, f"{cls}Processor")(
+    processor = pictures_only(getattr(hf, f"{cls}Processor"))(
         image_processor=pictures,
         tokenizer=words,
-        video_processor=NoVideos(),
+        video_processor=Videos(),
         chat_template=chat(picture, "<|im_end|>"),
     )
     vision: dict[str, Any] = dict(
@@ -208,7 +173,7 @@ def grid(name: str) -> tuple[hf.PreTrainedModel, Any]:
 @torch.no_grad()
 def unseen(name: str, folder: Path, seed: int = 0) -> VLM:
     """One of `CLASSES`, random, written to a folder and read as any checkpoint is, that ends now and then."""
-    with torch.random.fork_rng(devices=[]), no_videos():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module, processor = (tiles if name in ("idefics3", "smolvlm") else grid)(name)
         words = processor.tokenizer

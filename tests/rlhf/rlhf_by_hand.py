@@ -121,6 +121,10 @@ def gradients(run: Run, part: ppo.Rollout, **changes: Any) -> Tensor:
     """The whole gradient that the optimizer sees at a minibatch, in one vector."""
 
     class Recorder:
+        @property
+        def param_groups(self) -> list[dict[str, Any]]:
+            return [{"params": weights}]
+
         def zero_grad(self) -> None:
             for weight in weights:
                 weight.grad = None

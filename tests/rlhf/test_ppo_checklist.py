@@ -126,7 +126,7 @@ def check_sight(run: Run) -> None:
     ids, m, ended = run.batch.ids, run.batch.m, run.calls["decode"][0][1].ended
     others = sample_scenes(len(m), 99)
 
-    def forced(model, prefix, generator, tau) -> Decoded:
+    def forced(model, prefix, generator, tau, **_) -> Decoded:
         z = model.logits(model.states(prefix, ids)[:, :-1])
         return Decoded(ids, m, ppo.log_prob(z, ids, tau) * m, ended)
 

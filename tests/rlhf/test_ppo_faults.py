@@ -30,7 +30,7 @@ def noticed(check, *args) -> None:
 def test_fault_1_a_step_for_every_micro_batch(tiny, reward, monkeypatch):
     step = ppo.minibatch_step
 
-    def each(policy, scorer, optimizer, part, config, beta):
+    def each(policy, scorer, optimizer, part, config, beta, *_):
         for rows in torch.arange(len(part.m)).tensor_split(config.accumulate):
             step(policy, scorer, optimizer, part.part(rows), replace(config, accumulate=1))
         return part.log_p_old
@@ -116,8 +116,8 @@ def test_fault_6_advantages_that_reach_into_the_padding(tiny, reward, monkeypatc
 
 
 def test_fault_7_the_mask_read_off_the_log_probabilities(tiny, reward, monkeypatch):
-    def certain_is_padding(*args):
-        out = decode(*args)
+    def certain_is_padding(*args, **how):
+        out = decode(*args, **how)
         return Decoded(out.ids, (out.log_p != 0).float(), out.log_p, out.ended)
 
     monkeypatch.setattr(ppo, "decode", certain_is_padding)

@@ -12,7 +12,7 @@ import torch
 
 from mmbook.models import VLM, load_pretrained_model
 from mmbook.models.build import PROMPT, build_tiny
-from mmbook.training import Schedule, pretrain, train
+from mmbook.training import Schedule, pretrain
 from mmbook.world import KINDS, TRAIN_ARTWORK, Scene, SceneBatch, Sticker
 
 
@@ -31,7 +31,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "TOWER", schedule)
     monkeypatch.setattr(pretrain, "CAPTIONS", schedule)
     monkeypatch.setattr(pretrain, "BATCH", 4)
-    monkeypatch.setattr(pretrain, "train", partial(train, every=2))
+    monkeypatch.setattr(pretrain, "EVERY", 2)
 
 
 def untrained(seed: int = 0, tower: str = "stem") -> VLM:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy.stats import binomtest
-
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """The Wilson score interval of a share ({cite}`wilson1927`). Raises ValueError without a trial."""
@@ -11,5 +9,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
         raise ValueError(
             f"successes, trials: expected 0 <= successes <= trials and a trial, got {successes} of {trials}"
         )
+    from scipy.stats import binomtest  # slow to import
+
     low, high = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(low), float(high)

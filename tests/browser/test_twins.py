@@ -1,4 +1,4 @@
-"""What clicks favour: the page and Python compute the same numbers, whatever the words."""
+"""What the page and Python both compute, they compute alike; and the changes that an edit shows."""
 
 import re
 import sys
@@ -8,6 +8,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from mmbook.feedback import shown_first
+from mmbook.feedback.intervals import wilson
+from mmbook.feedback.items import shown_order
 from mmbook.feedback.taste import WORD, favours
 
 HOSTILE = (
@@ -90,3 +93,58 @@ def test_every_character_is_part_of_a_word_or_not_in_both(module):
 
 def test_no_labels_tell_nothing(module):
     assert module.evaluate("() => labeller.favours([], [])") == favours([], []) == {"n": 0, "features": []}
+
+
+def over(module, expression, cases):
+    """What an expression in `c` gives for each case."""
+    return module.evaluate(f"(cases) => cases.map((c) => {expression})", cases)
+
+
+def test_responses_are_shown_in_the_same_order(module):
+    cases = [
+        [seed, name, f"é{i}"]
+        for seed in (0, 7, 2**63 + 1)
+        for name in ("ann", "猫\ud800")
+        for i in range(100)
+    ]
+    told = over(
+        module,
+        "[labeller.shownFirst(...c), labeller.shownOrder(...c, 4)]",
+        [[str(c[0]), *c[1:]] for c in cases],
+    )
+    sides = [shown_first(*case) for case in cases]
+    orders = [shown_order(*case, 4) for case in cases]
+    assert told == [list(pair) for pair in zip(sides, orders, strict=True)]
+    assert 240 < sum(sides) < 360 and all(110 < sum(o[0] == i for o in orders) < 190 for i in range(4))
+
+
+def test_intervals_are_the_same(module):
+    cases = [[k, n] for n in (1, 2, 7, 24, 1000) for k in {0, 1, n // 2, n}]
+    assert np.allclose(
+        over(module, "labeller.wilson(...c)", cases), [wilson(*case) for case in cases], atol=1e-12
+    )
+
+
+def test_the_changes_of_an_edit_rebuild_both_texts_and_are_as_few_as_can_be(module):
+    rng = np.random.default_rng(0)
+
+    def text():
+        return "".join(
+            rng.choice(["a", "b", "c", " ", "  ", "\n", "猫", "<b>"]) for _ in range(rng.integers(12))
+        )
+
+    cases = [[text(), text()] for _ in range(300)]
+    for (before, after), parts in zip(cases, over(module, "labeller.diff(...c)", cases), strict=True):
+        assert "".join(t for sign, t in parts if sign <= 0) == before
+        assert "".join(t for sign, t in parts if sign >= 0) == after
+        words = [re.findall(r"\s+|\S+", t) for t in (before, after)]
+        kept = sum(len(re.findall(r"\s+|\S+", t)) for sign, t in parts if sign == 0)
+        longest = np.zeros((len(words[0]) + 1, len(words[1]) + 1), int)
+        for i, x in enumerate(words[0], 1):
+            for j, y in enumerate(words[1], 1):
+                longest[i, j] = (
+                    longest[i - 1, j - 1] + 1 if x == y else max(longest[i - 1, j], longest[i, j - 1])
+                )
+        assert kept == longest[-1, -1]
+    assert over(module, "labeller.diff(...c)", [["", ""], ["x", ""]]) == [[], [[-1, "x"]]]
+    assert over(module, "labeller.diff('a '.repeat(c), 'b '.repeat(c))", [400_000]) == [None]
