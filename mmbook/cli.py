@@ -6,7 +6,8 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "pretrain": ("mmbook.training.pretrain", "train the tiny model from nothing and write its weights"),
+    "pretrain": ("mmbook.training.pretrain", "train the tiny or the medium model from nothing"),
+    "ppo": ("mmbook.runs.launch", "learn from feedback: ppo --config FILE [section.field=value ...]"),
     "build": ("mmbook.publishing.build", "execute the chapters and build _build/html"),
     "notebooks": ("mmbook.publishing.notebooks", "export the chapters as plain notebooks (--check)"),
     "status": ("mmbook.publishing.status", "print the status page: times, versions, sizes"),
