@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ROOMS = ("equations", "world", "models", "training", "feedback", "evaluate", "rl", "rlhf", "figures")
-ROOMS += ("exercises", "publishing", "cli")
+ROOMS = ("equations", "world", "models", "training", "feedback", "evaluate", "rl", "rlhf", "runs")
+ROOMS += ("figures", "exercises", "publishing", "cli")
 # What Colab's image carried on 2026-08-19 (googlecolab/backend-info, commit a724079), with Python 3.13.
 COLAB = {
     "accelerate": "1.14.0",

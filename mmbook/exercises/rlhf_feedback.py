@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mmbook.equations import answer_entropy, cohen_kappa, information_gain, tie_probabilities
-from mmbook.evaluate.intervals import wilson
 from mmbook.exercises import Mistake, exercise
 from mmbook.exercises.comparing import compare
+from mmbook.feedback.intervals import wilson
 
 F64 = torch.float64
 
