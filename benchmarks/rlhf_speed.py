@@ -114,7 +114,7 @@ DIFFERS = {
         "and a reward model that reads the reference's states, TRL's GRPO has none of them (beta = 0, a "
         "reward that costs nothing); it computes old log-probabilities again and reports entropies; pictures "
         "pass the tower in each of its forward passes, in ours once an update, and ours decodes the 4 "
-        "answers to a picture from one reading of it"
+        "answers to a picture from one reading of it, and learns from it so too"
     ),
 }
 
