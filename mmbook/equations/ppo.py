@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._arguments import Number, check_range, check_shapes, keep, token_count, widen
+from ._arguments import Number, check_range, check_shapes, keep, token_count
 from .averages import masked_mean
 from .divergence import kl_k3
 
@@ -75,7 +75,10 @@ def explained_variance(V: Tensor, G: Tensor, m: Tensor) -> Tensor:
     """
     check_shapes(V=V, G=G, m=m)
     token_count(m, None)
-    V, G = widen(V)[m != 0], widen(G)[m != 0]
-    if (G - G[0] == 0).all():
-        return torch.zeros_like(G[0])
-    return 1 - (G - V).var(correction=0) / G.var(correction=0)
+    G, left, silent = keep(G, m), keep(G, m) - keep(V, m), m == 0
+
+    def var(x: Tensor) -> Tensor:
+        return masked_mean((x - masked_mean(x, m)) ** 2, m)
+
+    flat = G.masked_fill(silent, -torch.inf).amax() == G.masked_fill(silent, torch.inf).amin()
+    return torch.where(flat, 0.0, 1 - var(left) / var(G).masked_fill(flat, 1.0))

@@ -72,7 +72,7 @@ def decode(
     if speed.graph:
         from mmbook.models.static import decode_static
 
-        return decode_static(model, prefix, draws, tau, greedy, group)
+        return decode_static(model, prefix, draws, tau, greedy, group, speed.trim)
     first = prefix if speed.share_prefix else prefix.repeat(group)  # what is read; then one row a response
     prefix = prefix.repeat(group)
     end, batch, longest = model.tokenizer.eos_token_id, len(prefix), model.max_words

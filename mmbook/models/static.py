@@ -135,12 +135,14 @@ def decode_static(
     tau: float = 1.0,
     greedy: bool = False,
     group: int = 1,
+    trim: bool = True,
 ) -> Decoded:
     """What `decode` does, with fixed shapes: rows that have ended go on, saying padding, until all have.
 
     `draws` are uniform numbers (B * group, max_words), or a generator of them. On a GPU a step is a CUDA
-    graph, made at the first call with these shapes and kept with the model. Raises NotImplementedError for a
-    language model that forgets what is further back than a window.
+    graph, made at the first call with these shapes and kept with the model. With `trim` the result is cut at
+    the longest response. Raises NotImplementedError for a language model that forgets what is further back
+    than a window.
     """
     batch, longest = len(prefix) * group, model.max_words
     window = getattr(model.decoder.config, "sliding_window", None)
@@ -161,7 +163,7 @@ def decode_static(
         if t % EVERY == 0 and not steps.alive.any():
             break
         steps.graph.replay() if steps.graph else steps.step(model, tau, greedy)
-    length = int(steps.mask.sum(1).max())
+    length = int(steps.mask.sum(1).max()) if trim else longest
     ids, mask, log_p = (x[:, :length].clone() for x in (steps.ids, steps.mask, steps.log_p))
     return Decoded(ids, mask, log_p, ~steps.alive)
 

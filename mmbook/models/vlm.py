@@ -28,6 +28,7 @@ class Prefix:
     Embeddings (B, P, D) with the picture in them, a mask (B, P) with 0 on padding, and `picture` (B, P), true
     where an embedding is a part of the picture. Some models also have `positions` (B, 3, P), the time, row
     and column of each embedding, and `deep` (B, P, K, D), what the first K layers add to their states.
+    Where `padded` is None the mask is asked whether there is any padding.
     """
 
     embeds: Tensor
@@ -35,28 +36,29 @@ class Prefix:
     picture: Tensor
     positions: Tensor | None = None
     deep: Tensor | None = None
+    padded: bool | None = None
 
     def __len__(self) -> int:
         return len(self.embeds)
 
     def __getitem__(self, index: Any) -> Prefix:
-        return Prefix(*(None if x is None else x[index] for x in vars(self).values()))
+        return Prefix(*(x[index] if isinstance(x, Tensor) else x for x in vars(self).values()))
 
     def each(self) -> Prefix:
         """Itself: no row is another's."""
         return self
 
-    def repeat(self, times: int, share: bool = False) -> Any:
+    def repeat(self, times: int, share: bool = False, fixed: bool = False) -> Any:
         """Every row `times` times in a row; with `share` they are rows of one (see `Shared`)."""
         rows = torch.arange(len(self), device=self.mask.device).repeat_interleave(times)
-        return Shared(self, rows) if share and times > 1 else self[rows]
+        return Shared(self, rows, fixed) if share and times > 1 else self[rows]
 
     def beside(self, more: int) -> dict[str, Any]:
         """What the decoder is told besides the embeddings of the prefix and of `more` tokens after it.
 
         Tokens go on after the furthest place that the model gave to the prefix, the same on all axes.
         """
-        told: dict[str, Any] = padding(self.mask, more)
+        told: dict[str, Any] = {} if self.padded is False else padding(self.mask, more)
         if self.positions is not None:
             after = torch.arange(1, more + 1, device=self.mask.device) + self.positions.amax((1, 2))[:, None]
             after = after[:, None].expand(-1, self.positions.shape[1], -1)
@@ -69,16 +71,20 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Shared:
-    """Prefixes (B, P) of which several are one: `rows` (B,) of `once`. `VLM.states` reads each once."""
+    """Prefixes (B, P) of which several are one: `rows` (B,) of `once`. `VLM.states` reads each once.
+
+    Where shapes are `fixed` it does not ask which of them the rows need: all are read, or one for each row.
+    """
 
     once: Prefix
     rows: Tensor
+    fixed: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Shared:
-        return Shared(self.once, self.rows[index])
+        return Shared(self.once, self.rows[index], self.fixed)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.each(), name)
@@ -86,6 +92,15 @@ class Shared:
     def each(self) -> Prefix:
         """The same as rows of their own."""
         return self.once[self.rows]
+
+    def needed(self) -> tuple[Prefix, Tensor]:
+        """The prefixes to read, and which of them each row continues."""
+        if not self.fixed:
+            rows, which = self.rows.unique(return_inverse=True)
+            return self.once[rows], which
+        if len(self.once) <= len(self.rows):
+            return self.once, self.rows
+        return self.each(), torch.arange(len(self.rows), device=self.rows.device)
 
 
 ASKED = "captions.json"  # beside a saved model: prompt, picture size and longest caption
@@ -199,6 +214,7 @@ class VLM:
             picture.to(self.device),
             None if positions is None else positions.transpose(0, 1),
             deep,
+            not bool(inputs["attention_mask"].all()),  # asked while it is on the host
         )
 
     def tokens(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -230,8 +246,7 @@ class VLM:
 
     def _after(self, prefix: Shared, words: Tensor) -> Tensor:
         """States of responses, words (B, T, D), whose prefixes are read once and handed out as a cache."""
-        rows, which = prefix.rows.unique(return_inverse=True)
-        once, cache = prefix.once[rows], DynamicCache()
+        (once, which), cache = prefix.needed(), DynamicCache()
         read: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
         embeds = once.embeds.to(words.dtype)
         first = self.decoder(inputs_embeds=embeds, **read, **once.beside(0)).last_hidden_state[:, -1:]

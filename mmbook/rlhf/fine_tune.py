@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mmbook.equations import adaptive_beta, approximate_kl, clip_fraction, explained_variance, kl_k1
+from mmbook.equations._arguments import unread
 from mmbook.feedback.items import whole_seed
 from mmbook.models.threads import one_thread
 from mmbook.rlhf import ppo
@@ -166,7 +167,9 @@ class Run:
 
     def step(self, batch: ppo.Rollout, rows: Tensor) -> tuple[Tensor, Tensor]:
         """One step on some rows of the whole batch; returns which of them are here and their log-probs."""
-        here = rows[rows // len(batch.m) == self.world.rank] - self.world.rank * len(batch.m)
+        here = rows - self.world.rank * len(batch.m)
+        if self.world.size > 1:
+            here = here[(here >= 0) & (here < len(batch.m))]
         trim = self.config.speed.trim
         part = batch.part(here, trim) if len(here) else batch.part(rows[:1] * 0, trim).silent()
         args = self.policy, self.scorer, self.optimizer, part, self.config, self.beta, self.engine
@@ -174,17 +177,26 @@ class Run:
         return here, log_p[: len(here)]
 
     def update(self) -> None:
-        """Sample once, then take the steps of all epochs on what was sampled."""
+        """Sample once, then take the steps of all epochs on what was sampled; on a GPU it is asked little."""
+        with unread(self.model.device.type != "cpu"):
+            batch = self.sampled()
+            self.learn(batch, {name: self.world.all(getattr(batch, name)) for name in SEEN})
+
+    def sampled(self) -> ppo.Rollout:
+        """This process's share of a rollout."""
         config, world = self.config, self.world
         scenes = self.scenes(wanted := config.batch // config.group, self.rng)
         if len(scenes) != wanted:
             raise ValueError(f"scenes: expected a function that draws {wanted}, got {len(scenes)} from it")
         with torch.no_grad(), world.whole(self.engine.learner):
-            batch = self.engine.learner(
+            return self.engine.learner(
                 ppo.rollout, self.policy, self.scorer, scenes, self.generator, config, self.frozen, self.beta,
                 world,
             )  # fmt: skip
-        whole_batch = {name: world.all(getattr(batch, name)) for name in SEEN}
+
+    def learn(self, batch: ppo.Rollout, whole_batch: dict[str, Tensor]) -> None:
+        """Take the steps of all epochs; `whole_batch` has what all processes sampled."""
+        config, world = self.config, self.world
         m, moved = whole_batch["m"], list[Tensor]()
         for _ in range(config.epochs):
             now, order = torch.zeros_like(batch.m), self.minibatches()  # 14: always this many steps

@@ -60,18 +60,22 @@ class Rollout:
     G: Tensor
     seen: Tensor  # the reward model's states before each token, (B, T, D)
     so_far: Tensor  # its standardised reward of what is said before each token
-    scenes: Any  # what the captions are of
+    scenes: Any  # what the captions of the whole rollout are of
+    rows: Tensor  # which of them these are of, (B,)
 
     def part(self, rows: Tensor, trim: bool = True) -> Rollout:
         """Some rows, cut at their longest caption."""
         T = int(self.m[rows].sum(1).max()) if trim else self.m.shape[1]
 
         def cut(x: Any) -> Any:
-            if not isinstance(x, Prefix | Shared | Tensor):
-                return x[rows.cpu().numpy()]
             return x[rows, :T] if isinstance(x, Tensor) and x.dim() > 1 else x[rows]
 
-        return Rollout(**{name: cut(x) for name, x in vars(self).items()})
+        cuts = {name: cut(x) for name, x in vars(self).items() if name != "scenes"}
+        return Rollout(**cuts, scenes=self.scenes)
+
+    def pictured(self) -> Any:
+        """The scenes of these captions."""
+        return self.scenes[self.rows.cpu().numpy()]
 
     def silent(self) -> Rollout:
         """The same with nothing said: it costs a forward pass and has no gradient."""
@@ -98,9 +102,9 @@ def rollout(
     draws = random_numbers(generator, len(scenes) * config.group, model, config)
     scenes = world.mine(scenes)
     once = model.prefix(scenes)
-    share = config.speed.share_prefix
-    prefix = once.repeat(config.group, share)
-    prefix_ref = prefix if frozen is None else frozen.prefix(scenes).repeat(config.group, share)
+    shared = config.group, config.speed.share_prefix, not config.speed.trim
+    prefix = once.repeat(*shared)
+    prefix_ref = prefix if frozen is None else frozen.prefix(scenes).repeat(*shared)
     scenes = scenes.repeat(config.group)
     draws = world.mine(draws) if isinstance(draws, Tensor) else draws
     out = decode(model, once, draws, config.tau, speed=config.speed, group=config.group)
@@ -119,7 +123,10 @@ def rollout(
     so_far, seen, trunk_prefix = scorer.read(scenes, ids, m, (prefix_ref, states))
     S = standardised_score(so_far[:, -1], scorer.mu, scorer.sigma, config.c, config.p, out.ended)
     seen, so_far = seen[:, :-1], (so_far[:, :-1] - scorer.mu) / scorer.sigma
-    batch = Rollout(prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far, scenes)
+    rows = torch.arange(len(m), device=m.device)
+    batch = Rollout(
+        prefix, trunk_prefix, ids, m, log_p_old, log_p_ref, S, m, m, m, seen, so_far, scenes, rows
+    )
     paid = beta if config.kl_in == "reward" else 0.0
     if config.advantage == "gae":
         V_old = scorer.value(scorer.critic_states(batch, lambda: model.states(prefix, ids)), so_far, m)
@@ -141,12 +148,16 @@ def read_off(
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities (B, T) of what was said, and with `spread` the entropies (B, T), else zeros.
 
-    With `config.speed.chunk` the logits of so many tokens exist at a time, and padding has none.
+    With `config.speed.chunk` the logits of so many tokens exist at a time, and padding has none unless
+    shapes are fixed (without `trim`).
     """
     if config.speed.chunk:
+        h, how = states[:, :-1], (config.tau, config.speed.chunk, spread)
+        if not config.speed.trim:
+            log_p, H = Said.apply(h.flatten(0, 1), model.head, ids.flatten(), *how)
+            return log_p.view_as(m) * m, H.view_as(m) * m
         said = m.bool()
-        args = states[:, :-1][said], model.head, ids[said], config.tau, config.speed.chunk, spread
-        found = Said.apply(*args)
+        found = Said.apply(h[said], model.head, ids[said], *how)
         log_p, H = (torch.zeros_like(m).masked_scatter(said, x) for x in found)
         return log_p, H
     z = model.logits(states[:, :-1])
@@ -158,7 +169,7 @@ def loss(
     model: Any, scorer: Scorer, part: Rollout, N: Tensor, config: PPOConfig, beta: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """The total loss of a micro-batch of a minibatch of N tokens, and the new log-probabilities (B, T)."""
-    prefix: Any = part.prefix if config.speed.features else model.prefix(part.scenes)
+    prefix: Any = part.prefix if config.speed.features else model.prefix(part.pictured())
     if config.speed.checkpointing or config.speed.compile:  # which know nothing of a cache
         prefix = prefix.each()
     with recomputed(model.module, config.speed.checkpointing):

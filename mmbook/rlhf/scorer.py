@@ -100,6 +100,8 @@ class Scorer:
         if self.config.critic == "shared":
             return policy_states()[:, :-1]
         if self.own is not None:
-            prefix = part.trunk_prefix if self.config.speed.features else self.own.model.prefix(part.scenes)
+            prefix = (
+                part.trunk_prefix if self.config.speed.features else self.own.model.prefix(part.pictured())
+            )
             return self.own.model.states(prefix, part.ids)[:, :-1]
         return part.seen

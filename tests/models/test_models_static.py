@@ -65,7 +65,7 @@ def oracle(model: VLM, prefix: Prefix, u: Tensor, tau: float = 1.0) -> Decoded:
 def assert_same(a: Decoded, b: Decoded) -> None:
     for name in ("ids", "mask", "ended"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
-    torch.testing.assert_close(a.log_p, b.log_p, rtol=2e-6, atol=1e-5)
+    torch.testing.assert_close(a.log_p, b.log_p, rtol=1e-5, atol=1e-5)  # CPUs round apart
 
 
 def test_it_says_what_whole_forward_passes_and_plain_decoding_say(model: VLM, prefix: Prefix) -> None:
@@ -74,7 +74,9 @@ def test_it_says_what_whole_forward_passes_and_plain_decoding_say(model: VLM, pr
     assert_same(ours, oracle(model, many, u, tau))
     assert_same(ours, decode(model, many, u, tau, speed=Speed.plain()))
     assert_same(decode_static(model, prefix, u, tau, group=4), ours)
-    assert_same(decode(model, prefix, u, tau, speed=Speed.plain(graph=True), group=4), ours)
+    assert_same(decode(model, prefix, u, tau, speed=Speed.plain(graph=True, trim=True), group=4), ours)
+    whole = decode(model, prefix, u, tau, speed=Speed.plain(graph=True), group=4)  # one shape, never cut
+    assert whole.mask.shape == u.shape and torch.equal(whole.mask, ours.padded(model.max_words).mask)
     assert len(set(map(tuple, ours.ids.tolist()))) > 4 and len(set(ours.mask.sum(1).tolist())) > 1
     other = decode_static(model, many, uniform(16, model, 1), tau)
     assert not torch.equal(other.ids[:, :3], ours.ids[:, :3])
@@ -87,7 +89,7 @@ def test_a_shorter_prefix_in_the_same_memory_sees_nothing_of_the_last_one(model:
     real = short.mask.bool().any(0)
     short = Prefix(
         *(
-            None if x is None else x[..., real] if i == 3 else x[:, real]
+            x if not isinstance(x, torch.Tensor) else x[..., real] if i == 3 else x[:, real]
             for i, x in enumerate(vars(short).values())
         )
     )

@@ -1,12 +1,17 @@
 """Every speed switch of PPO leaves gradients, weights and curves as the plain path has them."""
 
 import dataclasses
+import traceback
+from collections import Counter
 
 import pytest
 import torch
 from rlhf_by_hand import gradients, run_rollout
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmbook.equations._arguments import unread
 from mmbook.models import VLM, Speed
+from mmbook.models.vlm import Shared
 from mmbook.rlhf import KnownReward, PPOConfig, RewardModel, fine_tune_with_rl, ppo
 from mmbook.rlhf.fine_tune import Run
 from mmbook.world import sample_scenes
@@ -17,6 +22,8 @@ SWITCHES = {
     "features": {"features": True},
     "trim": {"trim": True},
     "chunk": {"chunk": 37},
+    "chunk of what is said": {"chunk": 37, "trim": True},
+    "share what is needed": {"share_prefix": True, "features": True, "trim": True},
     "one token at a time": {"chunk": 1},
     "checkpointing": {"checkpointing": True},
     "compile": {"compile": "aot_eager", "features": True},
@@ -32,7 +39,7 @@ def run(tiny, reward, request):
     return run_rollout(tiny, reward, longest=11, tau=0.7, **kinds)
 
 
-@pytest.mark.parametrize("name", [n for n in SWITCHES if n not in ("drop", "share_prefix", "fused", "fast")])
+@pytest.mark.parametrize("name", [n for n in SWITCHES if n not in ("drop", "fused", "fast")])
 @pytest.mark.filterwarnings("ignore:Dynamo detected")
 def test_gradients_are_those_of_the_plain_path(run, name):
     plain = gradients(run, run.batch, speed=Speed.plain())
@@ -141,6 +148,57 @@ def test_frozen_weights_are_shared_while_a_policy_learns_and_not_after(tiny: VLM
     own = {p.data_ptr() for p in tiny.module.parameters()}
     assert sum(p.data_ptr() in own for p in policy.model.module.parameters()) == len(own)
     assert not own & {p.data_ptr() for p in policy.merged().module.parameters()}
+
+
+class Asked(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU: what it decides by the numbers in a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = Counter[str]()
+
+    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+        name = f._schema.name.split("::")[1]
+        index = args[1] if name in ("index", "index_put", "index_put_") else []
+        masks = [x for x in index if x is not None and x.dtype == torch.bool]
+        if masks or name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal"):
+            frames = [x for x in traceback.extract_stack() if "mmbook" in x.filename]
+            self.places[f"{name} in {frames[-1].name}"] += 1
+        return f(*args, **(kwargs or {}))
+
+
+def test_a_gpu_is_asked_little(tiny, reward):
+    """As its reads show on a CPU: what asks is listed, and no step of learning does."""
+    speed = Speed.plain(share_prefix=True, features=True, fused=True, graph=True, chunk=64)
+    config = PPOConfig(batch=16, group=2, epochs=3, rank=2, per_row=True, stop_kl=float("inf"), speed=speed)
+    run = Run(tiny, reward, 0, config, sample_scenes, None)
+    scaler = torch.amp.GradScaler("cpu", 1.0, growth_interval=9**9)  # as on a GPU, see loss_scaler
+    run.engine = dataclasses.replace(run.engine, scaler=scaler)
+    run.update()
+    with Asked() as checked:
+        run.update()
+    with Asked() as asked, unread():
+        run.update()
+    assert sum(asked.places.values()) <= 10 < 20 < sum(checked.places.values())
+    assert set(asked.places) <= {
+        "_local_scalar_dense in prefix",  # is there padding (on the host), do pictures and places agree
+        "_local_scalar_dense in decode_static",  # have all ended, once in 16 tokens
+        "_local_scalar_dense in rollout",  # is anything said
+        "_local_scalar_dense in read",  # is the reward finite
+        "_local_scalar_dense in learn",  # was a step left out
+        "_local_scalar_dense in get_scale",
+    }
+
+
+@pytest.mark.parametrize("rows", [[0, 0, 2], [0, 1, 1, 2, 2, 0]])
+def test_shared_prefixes_of_one_shape_are_read_as_others(tiny, rows):
+    scenes = sample_scenes(4, 3)
+    ids, _ = tiny.tokens(["a cat and a dog."] * len(rows))
+    free, fixed = (Shared(tiny.prefix(scenes), torch.tensor(rows), how) for how in (False, True))
+    expected = tiny.states(free.each(), ids)
+    torch.testing.assert_close(tiny.states(free, ids), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tiny.states(fixed, ids), expected, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(tiny.states(free[[2, 1, 0]], ids[:3]), expected[:3], atol=1e-2)
 
 
 def test_shards_are_shuffled_apart_and_shared_out_equally(tiny, reward):
