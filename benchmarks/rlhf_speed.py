@@ -433,8 +433,8 @@ if __name__ == "__main__":
             parser.error(f"--peer-{peer}: expected the Python of an environment with TRL")
     if args.quick:
         args.updates, args.repeats = 2, 1
-    rows: list[dict[str, Any]] = []
     for name in args.only:
+        rows: list[dict[str, Any]] = []
         for repeat in range(args.repeats):
             for who in (*OURS[name], peer_of(name)):
                 rows += [
@@ -442,13 +442,13 @@ if __name__ == "__main__":
                     for row in start(name, who, args.updates, pythons.get(who, sys.executable))
                 ]
                 print(json.dumps(rows[-1]), flush=True)
-        shown = summary(name, [row for row in rows if row["workload"] == name])
+        shown = summary(name, rows)
         print(json.dumps({key: x["value"] for key, x in shown.items() if key.endswith("ratio")}, indent=1))
-    if not args.quick:
-        last = FOLDER / "rlhf-speed.json"
-        kept = json.loads(last.read_text(encoding="utf-8"))["runs"] if last.exists() else []
-        rows = [row for row in kept if row["workload"] not in args.only] + rows
-        values: dict[str, dict[str, Any]] = {}
-        for name in dict.fromkeys(row["workload"] for row in rows):
-            values |= summary(name, [row for row in rows if row["workload"] == name])
-        write("rlhf-speed", values, differs=differences(), runs=rows)
+        if not args.quick:  # after each workload: an interrupted measurement keeps what it has
+            last = FOLDER / "rlhf-speed.json"
+            kept = json.loads(last.read_text(encoding="utf-8"))["runs"] if last.exists() else []
+            rows = [row for row in kept if row["workload"] != name] + rows
+            values: dict[str, dict[str, Any]] = {}
+            for measured in dict.fromkeys(row["workload"] for row in rows):
+                values |= summary(measured, [row for row in rows if row["workload"] == measured])
+            write("rlhf-speed", values, differs=differences(), runs=rows)
