@@ -55,7 +55,8 @@ class QuantisedLinear(nn.Module):
         return q * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        bias = None if self.bias is None else self.bias.to(self.scale.dtype)
+        return F.linear(x.to(self.scale.dtype), self.weight, bias).to(x.dtype)
 
 
 def quantised(model: VLM, k: int) -> VLM:

@@ -50,9 +50,13 @@ class Adapted:
             yield self.model
 
     def merged(self) -> VLM:
-        """A plain model with the adapters added into weights of its own; this object is used up."""
+        """A plain model with the adapters added into weights of its own; this object is used up.
+
+        It is float32: half precision would round away what was learned in small steps.
+        """
         for p in self.model.module.parameters():
-            p.data = p.data.clone()
+            p.data = p.data.to(torch.float32, copy=True)
+        self.model.module.float()  # buffers too
         self.model.module = self._peft.merge_and_unload().eval().requires_grad_(False)
         return self.model
 

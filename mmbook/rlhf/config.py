@@ -44,7 +44,7 @@ class PPOConfig:
     clip_norm: float = 1.0  # largest norm of the whole gradient
     per_row: bool = False  # a caption has random numbers of its own: it is the same whatever is beside it
     shards: int = 1  # blocks of the batch that are shuffled apart: as many processes then have equal work
-    speed: Speed = field(default_factory=Speed)  # changes cost, not the result
+    speed: Speed = field(default_factory=Speed)  # changes cost; with per_row not the result either
 
     def __post_init__(self) -> None:
         for name in COUNTS:

@@ -42,6 +42,7 @@ from mmbook.training.world import World, whole
 from mmbook.world import SceneBatch
 
 KL = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+said_in_chunks = torch.compiler.disable(Said.apply)  # a loop of few operations, in place
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Rollout:
 
     def part(self, rows: Tensor, trim: bool = True) -> Rollout:
         """Some rows, cut at their longest caption."""
-        T = int(self.m[rows].sum(1).max()) if trim else self.m.shape[1]
+        T = max(1, int(self.m[rows].sum(1).max())) if trim else self.m.shape[1]
 
         def cut(x: Any) -> Any:
             return x[rows, :T] if isinstance(x, Tensor) and x.dim() > 1 else x[rows]
@@ -110,7 +111,10 @@ def rollout(
     out = decode(model, once, draws, config.tau, speed=config.speed, group=config.group)
     out = out if config.speed.trim else out.padded(model.max_words)
     ids, m, log_p_old = out.ids, out.mask, out.log_p  # 2: the sampler's own log-probabilities
-    if m.sum() == len(m) and not any(text.strip() for text in model.text(ids, m)):
+    silent = m.sum() == len(m)  # nothing but ends, or one word each
+    if world.total(1 - silent.long()) == 0 and not world.total(
+        torch.tensor(any(text.strip() for text in model.text(ids, m)), device=m.device).long()
+    ):
         raise ValueError(
             f"captions: expected words, got {len(m)} empty ones, so no update was made with them; "
             "the policy has collapsed: lower lr, raise beta, or look at what the reward pays for"
@@ -154,10 +158,10 @@ def read_off(
     if config.speed.chunk:
         h, how = states[:, :-1], (config.tau, config.speed.chunk, spread)
         if not config.speed.trim:
-            log_p, H = Said.apply(h.flatten(0, 1), model.head, ids.flatten(), *how)
+            log_p, H = said_in_chunks(h.flatten(0, 1), model.head, ids.flatten(), *how)
             return log_p.view_as(m) * m, H.view_as(m) * m
         said = m.bool()
-        found = Said.apply(h[said], model.head, ids[said], *how)
+        found = said_in_chunks(h[said], model.head, ids[said], *how)
         log_p, H = (torch.zeros_like(m).masked_scatter(said, x) for x in found)
         return log_p, H
     z = model.logits(states[:, :-1])
@@ -217,7 +221,8 @@ def minibatch_step(
     log_p = torch.zeros_like(part.m)
     pieces = torch.arange(len(part.m)).tensor_split(config.accumulate)
     for i, rows in enumerate(pieces):
-        some = part.part(rows, config.speed.trim) if len(rows) else part.part(pieces[0][:1]).silent()
+        some = part.part(rows if len(rows) else pieces[0][:1], config.speed.trim)
+        some = some if len(rows) else some.silent()
         some = part if len(pieces) == 1 else some
         with world.quiet(engine.learner, i + 1 < len(pieces)):
             task = compiled(loss, config.speed.compile)

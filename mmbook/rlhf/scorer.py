@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Scorer:
         generator: torch.Generator,
         world: World | None = None,
     ) -> None:
-        world = world or World()
+        self.world = world = world or World()
         self.reward_model, self.config = reward_model, config
         self.on_reference = reward_model.trunk is reference
         on_cpu = generator.device.type == "cpu"  # where heads are drawn, whatever device samples
@@ -53,10 +54,13 @@ class Scorer:
         self.own = None
         if config.critic == "separate":
             self.own = reward_model.trunk.adapted(config.rank, generator.initial_seed() + 1)
+            if (output := self.own.model.module.get_output_embeddings()) is not None:  # says nothing here
+                output.requires_grad_(False)
         draws = random_numbers(generator, len(scenes), reference, config)
         if isinstance(draws, Tensor):
             draws, scenes = world.mine(draws), world.mine(scenes)
-        out = decode(reference, reference.prefix(scenes), draws, config.tau, speed=config.speed)
+        speed = replace(config.speed, graph=False)  # it would be kept for this one time
+        out = decode(reference, reference.prefix(scenes), draws, config.tau, speed=speed)
         R = world.all(self.read(scenes, out.ids, out.mask)[0][:, -1])
         self.mu, self.sigma = torch.zeros_like(R[0]), torch.ones_like(R[0])
         self.paid = R.mean(), R.std()
@@ -82,7 +86,10 @@ class Scorer:
             reference = prefix, self.reward_model.trunk.states(prefix, ids)
         prefix, states = reference
         so_far = self.reward_model.so_far(prefix, ids, m, states, scenes)
-        if not (finite := so_far.isfinite().all(1)).all():
+        finite = so_far.isfinite().all(1)
+        if self.world.total((~finite).sum()):  # in all processes, or the others would wait
+            if finite.all():
+                raise ValueError("reward: expected finite numbers, got others in another process")
             bad = int((~finite).nonzero()[0])
             caption = self.reward_model.trunk.text(ids[bad : bad + 1], m[bad : bad + 1])[0]
             raise ValueError(

@@ -42,7 +42,8 @@ class World:
             return cls(strategy)
         from accelerate import Accelerator
 
-        return cls(strategy, Accelerator(cpu=not torch.cuda.is_available()))
+        # a launcher's mixed precision would change the numbers: `Speed.dtype` says what is computed in what
+        return cls(strategy, Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no"))
 
     @property
     def main(self) -> bool:
@@ -109,10 +110,12 @@ class World:
         shards = [part for part in learner.modules() if isinstance(part, FSDPModule)]
         for part in shards:
             part.set_reshard_after_forward(False, recurse=False)
-        yield
-        for part in shards:
-            part.set_reshard_after_forward(part is not learner, recurse=False)
-            part.reshard()
+        try:
+            yield
+        finally:
+            for part in shards:
+                part.set_reshard_after_forward(part is not learner, recurse=False)
+                part.reshard()
 
     @contextmanager
     def quiet(self, learner: nn.Module, on: bool) -> Iterator[None]:
@@ -131,6 +134,20 @@ def whole(x: Any) -> Any:
     return tree_map(lambda t: t.full_tensor() if isinstance(t, DTensor) else t, x)
 
 
+def gathered(x: Any, keep: bool = True) -> Any:
+    """What `whole` gives, as copies in the host's memory, one tensor after another; empty without `keep`."""
+
+    def copied(t: Any) -> Any:
+        if not isinstance(t, Tensor):
+            return t
+        t = whole(t)  # all processes take part
+        return t.detach().to("cpu", copy=True) if keep else torch.empty(0)
+
+    return tree_map(copied, x)
+
+
 def spread(x: Tensor, like: Tensor) -> Tensor:
     """A whole tensor cut as `like` is, where that is sharded."""
-    return distribute_tensor(x, like.device_mesh, like.placements) if isinstance(like, DTensor) else x
+    if not isinstance(like, DTensor):
+        return x
+    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements)

@@ -22,6 +22,13 @@ CONFIGS = {
     "separate": {"critic": "separate", "kl_goal": 1.0},
     "groups": {"advantage": "rloo", "group": 4, "kl_in": "loss", "kl": "k3"},
     "few": {"batch": 4, "minibatches": 4, "epochs": 3},  # often none of a minibatch's rows is here
+    "fast": {
+        "batch": 8,
+        "group": 2,
+        "minibatches": 4,
+        "accumulate": 2,
+        "speed": {"share_prefix": True, "fused": True},
+    },
     "whole": {"rank": 0, "lr": 1e-4},
 }
 STRATEGIES = ("ddp", "fsdp")
@@ -72,6 +79,11 @@ def results(tiny: VLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
                    "strategy": "fsdp"})  # fmt: skip
     for strategy in STRATEGIES:
         shared.append({**long, "folder": str(folder / strategy), "stop": 2, "strategy": strategy})
+    for breaks in ("folder", "reward"):
+        run({**long, "folder": str(folder / breaks), "stop": 1}, tiny)
+        shared.append(
+            {**long, "folder": str(folder / breaks), "out": str(folder / breaks / "out"), "breaks": breaks}
+        )
     two(shared, folder)
     for strategy in STRATEGIES:
         run({**long, "folder": str(folder / strategy), "out": str(folder / f"{strategy}-then-one.st")}, tiny)
@@ -103,6 +115,18 @@ def test_shards_hold_a_half_each(results: Path) -> None:
 def test_a_run_goes_on_with_another_number_of_processes(results: Path, name: str) -> None:
     assert_same(results / "long.st", results / f"{name}.st")
     assert len(found(results / f"{name}.st")[1]["seen"]) < 4  # it did go on, not begin again
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        ("folder", ["one with 1 updates in process 0", "one with 0 updates in process 1"]),
+        ("reward", ["got others in another process", "expected finite numbers, got nan"]),
+    ],
+)
+def test_what_one_process_cannot_do_ends_all_of_them(results: Path, breaks: str, says: list[str]) -> None:
+    for rank, text in enumerate(says):
+        assert text in (results / breaks / f"out.{rank}").read_text()
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(tiny: VLM, reward, monkeypatch) -> None:
