@@ -56,7 +56,7 @@ SAYS: dict[str, tuple[float, str, str]] = {
     "copy": (50, "most bytes a second of a copy, read and written", "GB/s"),
     "decode_1": (50, "operations a second of decoding one row", "G/s"),
     "decode_64": (200, "operations a second of decoding 64 rows", "G/s"),
-    "learn_4": (200, "operations a second of learning from 4 rows", "G/s"),
+    "learn_8": (200, "operations a second of learning from 8 rows", "G/s"),
     "efficiency_small": (0.5, "of 64 processes with 128 captions, planned", "share"),
     "efficiency_large": (0.5, "of 64 processes with 8,192 captions, planned", "share"),
     **{

@@ -51,6 +51,7 @@ def unscale(answer: Callable[..., Tensor | None]) -> None:
         raise Mistake("divide in float32: in float16 small numbers vanish again when they are divided by s")
     mistakes = {
         "divide by s before you clip: the bound is that of the true gradient": clip_gradient(wide, c) / s,
+        "divide in float32: in float16 small numbers vanish again": clip_gradient((g / s).float(), c),
         "the gradient is still s times too large": wide,
         "it is longer than c: clip it": wide / s,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,8 @@ def hub_feedback(
     kept = Path(folder or data_folder() / "feedback")
     path = kept / f"{name.replace('/', '--')}-{split}-{rows}-{longest}.jsonl"
     if not path.exists():
-        part = path.with_name(path.name + ".part")
-        part.unlink(missing_ok=True)  # of a call that was broken off
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")  # no other process's
+        part.unlink(missing_ok=True)
         log.append(part, _records(name, rows, split, str(source or name), longest))
         part.replace(path)
     return Feedback.from_log(path, model)
@@ -88,6 +89,8 @@ def _records(name: str, rows: int, split: str, source: str, longest: int) -> lis
         raise OSError(
             f"{source}: expected a preference set on the hub and a network to fetch it from "
             f"({said}). {hub_advice(error)}"
+            f"For a set: `hf download --repo-type dataset {name} --local-dir FOLDER`, then once "
+            f"`hub_feedback({name!r}, {rows}, source=FOLDER)` keeps what is needed."
         ) from error
     for n, row in enumerate(found):
         made, wrong = from_rows([_row(row, about, longest)], annotator=f"{name} ({about.judge})")

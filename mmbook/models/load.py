@@ -86,7 +86,7 @@ def load_pretrained_model(
     if preset == "medium" and not (medium / "config.json").exists():
         raise FileNotFoundError(
             f"no medium model in {medium}: train it once with `python -m mmbook pretrain --preset medium`, "
-            "which needs a GPU (some ten minutes on an H100, two hours on a T4, days without one)"
+            "which needs a GPU (by estimate ten minutes on an H100, two hours on a T4, days without one)"
         )
     source = str({"tiny": TINY, "medium": medium, "full": FULL}.get(str(preset), preset))
     if "/" not in source and not Path(source).exists():  # else a slip of the pen waits for the network

@@ -35,6 +35,8 @@ class Speed:
             raise ValueError(f"chunk: expected a number of tokens, 0 for all, got {self.chunk!r}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES[1:])}, got {self.dtype!r}")
+        if self.compile and self.compile not in (known := torch.compiler.list_backends(exclude_tags=())):
+            raise ValueError(f"compile: expected one of {', '.join(known)}, got {self.compile!r}")
         if self.compile and self.trim:
             raise ValueError("compile: expected trim = false beside it, as every length is compiled anew")
 

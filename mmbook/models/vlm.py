@@ -173,10 +173,17 @@ class VLM:
     def prefix(self, pictures: SceneBatch | Sequence[Scene] | np.ndarray | Sequence[np.ndarray]) -> Prefix:
         """Scenes, or uint8 pictures (H, W, 3) each, as the embeddings that the language model itself is fed.
 
-        Raises NotImplementedError when it is fed more than a prefix holds.
+        Raises NotImplementedError when it is fed more than a prefix holds, ValueError for pictures of several
+        sizes where the processor makes them no equals.
         """
         drawn = isinstance(pictures[0], np.ndarray)
         pixels: Any = pictures if drawn else render(pictures, self.picture_size)  # type: ignore[arg-type]
+        sizes = {picture.shape for picture in pixels}
+        if len(sizes) > 1 and not getattr(self.processor.image_processor, "do_resize", False):
+            raise ValueError(
+                f"pictures: expected equal sizes, as this model's processor does not resize, got {sizes}; "
+                'choose another model, as "full"'
+            )
         nested = [[picture] for picture in pixels]  # one picture to a prompt, the form every processor takes
         inputs = self.processor(
             images=nested,

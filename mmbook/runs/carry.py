@@ -45,6 +45,8 @@ def save_adapters(policy: Adapted, folder: str | Path, base: str) -> None:
 
     `base` is the name or folder of the model they are put on. Above rank 16 vLLM needs `--max-lora-rank`.
     """
+    if not isinstance(policy, Adapted):
+        raise ValueError(f"policy: expected one with adapters (rank 1 or more), got {type(policy).__name__}")
     config = policy._peft.peft_config["default"]
     config.base_model_name_or_path, config.inference_mode = base, True
     with whole_folder(Path(folder)) as new:
@@ -56,8 +58,10 @@ def deepspeed_config(config: PPOConfig, world: int, stage: int = 2) -> dict[str,
 
     DeepSpeed averages losses over micro-batches and processes, while ours are sums over a minibatch's tokens
     divided by all of them: multiply each by gradient_accumulation_steps * world. Hand the optimizer over as
-    it is. Raises ValueError where a minibatch cannot be cut into equal parts.
+    it is. Raises ValueError where a minibatch cannot be cut into equal parts, or for another stage.
     """
+    if world < 1 or stage not in range(4):
+        raise ValueError(f"expected world of 1 or more and a stage from 0 to 3, got {world} and {stage}")
     rows, parts = divmod(config.batch, config.minibatches)
     micro, left = divmod(rows, config.accumulate * world)
     if parts or left or not micro:

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -56,17 +55,27 @@ class ModelConfig:
     device: str = ""  # "cpu" or "cuda"; "": a GPU where there is one
     dtype: str = ""  # of its weights: "float32", "bfloat16" or "float16"; "": what suits model and device
 
+    def __post_init__(self) -> None:
+        if self.device not in ("", "cpu", "cuda"):
+            raise ValueError(f'device: expected "cpu", "cuda" or "", got {self.device!r}')
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError('device: expected "cpu", as torch sees no GPU here, got "cuda"')
+
 
 @dataclass(frozen=True)
 class LabelsConfig:
     """What it learns from."""
 
     log: str = ""  # file of judgements, as the labeller or TRL writes them; "": a simulated reader is asked
-    hub: str = ""  # preference set of the hub, as "openbmb/RLHF-V-Dataset"; its pictures are captioned, too
+    hub: str = ""  # preference set of the hub, as "openbmb/RLHF-V-Dataset"; PPO then captions its pictures
     annotator: str = "terse"  # taste of the simulated reader
     pairs: int = 50  # pairs of captions that it judges
     seed: int = 0  # of these captions, and of the reader
     candidates: str = "model"  # what it compares: captions of the "model", or a "near-miss" with a true one
+
+    def __post_init__(self) -> None:
+        if self.hub and self.log:
+            raise ValueError(f"log: expected none beside labels.hub, got {self.log!r}")
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         World(self.strategy)  # which knows them all
-        if self.every < 1 or self.scenes < 1:
-            name = "every" if self.every < 1 else "scenes"
-            raise ValueError(f"{name}: expected a whole number, 1 or more, got {getattr(self, name)}")
+        if not self.folder.strip():
+            raise ValueError(f"folder: expected the name of a folder, got {self.folder!r}")
+        if not self.memory >= 0:
+            raise ValueError(f"memory: expected a number, 0 or more, got {self.memory}")
+        for name, least in (("every", 1), ("scenes", 1), ("captions", 1), ("seed", 0)):
+            if (value := getattr(self, name)) < least:
+                raise ValueError(f"{name}: expected a whole number, {least} or more, got {value}")
 
 
 @dataclass(frozen=True)
@@ -187,12 +200,23 @@ def _build(kind: Any, prefix: str, given: dict[str, tuple[Any, str]]) -> Any:
 def reward_of(config: Config, model: Any, world: World) -> RewardModel:
     """The reward model of the run's folder, fitted first where it is not there; the same in all processes."""
     folder, labels = Path(config.run.folder) / "reward", config.labels
-    made: dict[str, Any] = {"model": model.hash, "labels": vars(labels), "reward": vars(config.reward)}
+    made: dict[str, Any] = {"model": model.hash, "seed": config.run.seed}
+    made |= {"labels": vars(labels), "reward": vars(config.reward)}
     if labels.log:
         made["log"] = hashlib.sha256(Path(labels.log).read_bytes()).hexdigest()
     note, asked = folder / "made_from.json", json.dumps(made, indent=1)
     if not (note.exists() and note.read_text(encoding="utf-8") == asked):
+        if note.exists() and (folder.parent / "ppo.pt").exists():
+            was, now = flat(json.loads(note.read_text(encoding="utf-8"))), flat(json.loads(asked))
+            other = sorted(k for k in was.keys() | now.keys() if was.get(k) != now.get(k))[0]
+            raise ValueError(
+                f"{folder.parent}: expected the model, labels and reward of the run that is there "
+                f"({other}: {was.get(other)}), got another ({now.get(other)}); choose another folder"
+            )
         if labels.hub:
+            if world.main:  # the others read what it has fetched
+                hub_feedback(labels.hub, labels.pairs, model)
+            world.total(torch.zeros(1, device=world.device))
             feedback = hub_feedback(labels.hub, labels.pairs, model)
         elif labels.log:
             feedback = Feedback.from_log(labels.log, model=model)
@@ -214,6 +238,14 @@ def reward_of(config: Config, model: Any, world: World) -> RewardModel:
 def run(config: Config, world: World) -> None:
     """Everything between the settings and `run.json`."""
     folder, how = Path(config.run.folder), config.run
+    ours = {"reward": ["made_from.json"], "model": ["run.json", "ppo.pt"]}  # what shows that a run made it
+    for name, marks in ours.items():
+        there = folder / name if name == "reward" else folder
+        if (folder / name).exists() and not any((there / mark).exists() for mark in marks):
+            raise ValueError(
+                f"run.folder: expected a new folder or that of a run, got {folder}, where {name!r} is "
+                "something else"
+            )
     if how.processes not in (0, world.size):  # `accelerate launch --cpu` starts one, whatever it is told
         start = f"torchrun --nproc_per_node {how.processes} -m mmbook ppo ..."
         raise ValueError(f"run.processes: expected {how.processes}, got {world.size}; start with {start}")
@@ -304,8 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
         run(config, world)
     except KeyboardInterrupt:
         if int(os.environ.get("RANK", 0)) == 0:
-            again = shlex.join(sys.argv[1:] if arguments is None else ["ppo", *arguments])
-            print(f"\nstopped; what is done is in {config.run.folder}; to go on, again: mmbook {again}")
+            print(f"\nstopped; what is done is in {config.run.folder}; to go on, give the same command again")
         return 130
     except (ValueError, OSError, MemoryError) as error:
         if sys.flags.dev_mode:

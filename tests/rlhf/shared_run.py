@@ -1,8 +1,8 @@
 """Short PPO runs, one for each job in a JSON file, by whatever processes were started.
 
 A job names its `strategy`, the fields of its `config`, and where its results go (`out`); with a `folder` it
-leaves checkpoints, and with `stop` it is interrupted in the update after that many. A job that `breaks` does so
-in the last process only: it cannot see the others' folder, or is paid what is no number.
+leaves checkpoints, and with `stop` it is interrupted in the update after that many. A job that `breaks` does
+so in the last process only: it cannot see the others' folder, or is paid what is no number.
 """
 
 import json

@@ -105,6 +105,12 @@ def test_the_command_line_has_the_last_word(tmp_path: Path) -> None:
         ),
         ("[ppo]\n[ppo.speed]\nchunk = -1", r"line 3: ppo.speed.chunk: expected a number of tokens"),
         ("run.strategy = 'pp'", r"line 1: run.strategy: expected one of ddp, fsdp, got 'pp'"),
+        ("run.folder = ''", r"line 1: run.folder: expected the name of a folder, got ''"),
+        ("[run]\ncaptions = -1", r"line 2: run.captions: expected a whole number, 1 or more, got -1"),
+        ("[model]\ndevice = 'gpu'", r'line 2: model.device: expected "cpu", "cuda" or "", got'),
+        ("[ppo.speed]\ncompile = 'foo'", r"line 2: ppo.speed.compile: expected one of .*inductor"),
+        ("[ppo.speed]\ncompile = 'inductor'", r"ppo.speed.compile: expected trim = false"),
+        ("[labels]\nhub = 'a/b'\nlog = 'x'", r"line 3: labels.log: expected none beside labels.hub"),
         ("[run]\nevery = 0", r"line 2: run.every: expected a whole number, 1 or more, got 0"),
         ("[ppo]\nbatch = 10\nminibatches = 20", r"line 2: ppo.batch: expected at least minibatches"),
         ("[ppo]\nbata = 1", r"line 2: expected a known field, got 'ppo.bata'; did you mean ppo.beta"),
@@ -201,13 +207,34 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(whole: Path, tm
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate()
     assert process.returncode == 130
-    says = f"stopped; what is done is in {folder}; to go on, again: mmbook ppo {' '.join(command)}"
+    says = f"stopped; what is done is in {folder}; to go on, give the same command again"
     assert told.splitlines()[-1] == says
     done = len(torch.load(folder / "ppo.pt", weights_only=True)["rest"]["history"])
     assert 3 <= done < 6 and not (folder / "run.json").exists()
     assert main(command) == 0
     same(folder, whole)
     assert "captions of 8 new scenes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["model", "reward"])
+def test_nothing_of_somebody_else_is_lost(tmp_path: Path, capsys, name: str) -> None:
+    thesis = tmp_path / name / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("five years")
+    assert main([*SHORT, f"run.folder={tmp_path}"]) == 1
+    assert f"where '{name}' is something else" in capsys.readouterr().err
+    assert thesis.read_text() == "five years" and len(list(tmp_path.rglob("*"))) == 2
+
+
+@pytest.mark.parametrize("change", ["labels.pairs=21", "run.seed=5"])
+def test_other_labels_or_seeds_leave_a_run_as_it_is(whole: Path, tmp_path: Path, capsys, change: str) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert main([*SHORT, f"run.folder={tmp_path / 'run'}", change]) == 1
+    key, value = change.split("=")
+    told = capsys.readouterr().err
+    assert f"{key.removeprefix('run.')}: " in told and f"got another ({value})" in told
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_a_run_is_refused_the_folder_of_another(whole: Path, tmp_path: Path, capsys) -> None:
@@ -219,14 +246,15 @@ def test_a_run_is_refused_the_folder_of_another(whole: Path, tmp_path: Path, cap
 
 
 def test_labels_are_learned_from_once(whole: Path, tmp_path: Path, monkeypatch) -> None:
-    """A run that goes on takes its reward model from the folder; other labels make another one."""
+    """A run that goes on takes its reward model from the folder; what no PPO has learned from is made anew."""
     shutil.copytree(whole, tmp_path / "run")
     asked, fit = [], launch.train_reward_model
     monkeypatch.setattr(launch, "train_reward_model", lambda *a, **k: asked.append(a) or fit(*a, **k))
     command = [*SHORT, f"run.folder={tmp_path / 'run'}"]
     assert main(command) == 0 and not asked
     same(tmp_path / "run", whole)
-    assert main([*command, "labels.seed=5"]) == 1 and len(asked) == 1  # a checkpoint of another reward
+    (tmp_path / "run" / "ppo.pt").unlink()
+    assert main([*command, "labels.seed=5", "ppo.updates=1"]) == 0 and len(asked) == 1
 
 
 def test_labels_may_come_from_a_log(whole: Path, tmp_path: Path, capsys) -> None:
