@@ -246,7 +246,7 @@ def test_a_run_is_refused_the_folder_of_another(whole: Path, tmp_path: Path, cap
 
 
 def test_labels_are_learned_from_once(whole: Path, tmp_path: Path, monkeypatch) -> None:
-    """A run that goes on takes its reward model from the folder; what no PPO has learned from is made anew."""
+    """A run that goes on takes its reward model from the folder; what PPO has not seen is made anew."""
     shutil.copytree(whole, tmp_path / "run")
     asked, fit = [], launch.train_reward_model
     monkeypatch.setattr(launch, "train_reward_model", lambda *a, **k: asked.append(a) or fit(*a, **k))
