@@ -69,3 +69,17 @@ def corpus_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) 
         "ROUGE-L": float(caption_scores(captions, references)["ROUGE-L"].mean()),
         "chrF": CHRF().corpus_score(said, streams).score / 100,
     }
+
+
+def ranked_right(x: np.ndarray, right: np.ndarray) -> float:
+    """How often a right answer scores above a wrong one, equal scores counting half: the area under ROC.
+
+    x (n,) are scores, right (n,) is true or false. Raises ValueError where all answers are right, or none.
+    """
+    from scipy.stats import rankdata
+
+    x, right = np.asarray(x, float), np.asarray(right, bool)
+    if x.shape != right.shape or right.all() or not right.any():
+        raise ValueError(f"right: expected some of {x.shape} right and some wrong, got {right.sum()} right")
+    n = right.sum()
+    return float((rankdata(x)[right].sum() - n * (n + 1) / 2) / (n * (len(x) - n)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ def blind_test(
     if not items:
         raise ValueError(f"expected two models that differ, got the same captions of all {scenes} scenes")
     asked = list(items.values())
-    name = _name_of(annotator) if annotator else _clean(_user())
+    who = os.environ.get("MMBOOK_ANNOTATOR") or _user()
+    name = _name_of(annotator) if annotator else _clean(who)
     if path is None:
         path = _temporary_log() if annotator else f"labels/{name}-{items_hash(asked)}.jsonl"
     test = BlindTest(asked, path, name, seed, live=annotator is None)
