@@ -47,23 +47,23 @@ def says() -> dict[str, Says]:
     }
     for who in ("base", "base_greedy", "base_matched", "tuned", "tuned_greedy"):
         for what in ("rating", "low", "high"):
-            out[f"{who}_{what}"] = (0.25, f"Bradley-Terry {what} of {who}, 300 pictures", "nats")
+            out[f"{who}_{what}"] = (0.25, f"Bradley-Terry {what} of {who}, 240 pictures", "nats")
         for what in ("true", "full", "coverage", "claim_precision", "bleu"):
-            out[f"{who}_{what}"] = (0.1, f"{what} of {who}, 300 pictures", "share")
+            out[f"{who}_{what}"] = (0.1, f"{what} of {who}, 240 pictures", "share")
     for who in ("fair", "first", "wordy", "base", "tuned"):
         for what in ("first", "changed", "padded", "base_wins"):
             out[f"judge_{who}_{what}"] = (0.1, f"{what}, judge {who}", "share")
     out |= {
         "proxy_start": (0.1, "mean reward of the base's captions", "reward"),
         "proxy_end": (0.4, "mean reward at the end of PPO", "reward"),
-        "best_rate": (0.06, "highest win rate of a checkpoint, 300 pictures", "share"),
-        "last_rate": (0.2, "win rate of the last checkpoint, 300 pictures", "share"),
+        "best_rate": (0.06, "highest win rate of a checkpoint, 240 pictures", "share"),
+        "last_rate": (0.2, "win rate of the last checkpoint, 240 pictures", "share"),
         "curse_looks": (0.05, "win rate of the best of 13 checkpoints on 20 pictures, as measured", "share"),
         "curse_is": (0.05, "the same checkpoint's win rate on all pictures", "share"),
         "fresh_proxy": (0.2, "fresh win rate of the checkpoint picked by the proxy", "share"),
         "fresh_reader": (0.06, "fresh win rate of the checkpoint picked by the reader", "share"),
-        "cpu_seconds": (60, "CPU seconds of the chapter", "seconds"),
-        "memory_gb": (0.5, "memory of the chapter", "GB"),
+        "cpu_seconds": (120, "CPU seconds of the whole chapter's kernel", "seconds"),
+        "memory_gb": (1, "largest resident memory of the chapter's kernel", "GB"),
     }
     return out
 

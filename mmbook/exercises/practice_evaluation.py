@@ -30,7 +30,7 @@ def _pairs(y: list[str], n: int) -> Counter:
 def two_gram_bleu(answer: Callable[[list[str], list[str]], float]) -> None:
     """`answer(y, r)` is BLEU of words y beside one reference r, with n = 1 and 2 only."""
     r = "a cat and a dog and a key .".split()
-    for y in ("a cat a cat and a dog".split(), "a cat , a dog and a key and a bus .".split(), r):
+    for y in ("a cat , a dog and a key and a bus .".split(), "a cat a cat and a dog".split(), r):
         c, h = len(y), [len(y), len(y) - 1]
         m = [clipped_matches(y, [r], n) for n in (1, 2)]
         p = [x / of for x, of in zip(m, h, strict=True)]
