@@ -62,6 +62,8 @@ def says() -> dict[str, Says]:
         "curse_is": (0.05, "the same checkpoint's win rate on all pictures", "share"),
         "fresh_proxy": (0.2, "fresh win rate of the checkpoint picked by the proxy", "share"),
         "fresh_reader": (0.06, "fresh win rate of the checkpoint picked by the reader", "share"),
+        "fresh_low": (0.06, "lower end of its 95 % interval", "share"),
+        "fresh_high": (0.06, "upper end of its 95 % interval", "share"),
         "cpu_seconds": (120, "CPU seconds of the whole chapter's kernel", "seconds"),
         "memory_gb": (1, "largest resident memory of the chapter's kernel", "GB"),
     }

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-import torch
 from torch import Tensor
 
 from ._arguments import check_range, check_shapes, widen
@@ -24,7 +23,7 @@ def f1_score(TP: Tensor, FP: Tensor, FN: Tensor) -> Tensor:
 
 
 def iou(A: Tensor, B: Tensor) -> Tensor:
-    """Intersection over union (...) of sets A and B (..., N), true where a cell belongs; 0 where both are empty.
+    """Intersection over union (...) of sets A and B (..., N), true where a cell belongs; 0 for empty ones.
 
     Implements {eq}`eq:iou`. Raises ValueError for differing shapes. Source: Jaccard 1912.
     """
@@ -117,7 +116,4 @@ def sample_size(p: float, p_0: float, z_alpha: float = 1.959964, z_beta: float =
     check_range("p_0", p_0, 0, 1)
     if p == p_0:
         raise ValueError(f"p: expected another share than p_0 = {p_0}, got {p}")
-    return (
-        (z_alpha * math.sqrt(p_0 * (1 - p_0)) + z_beta * math.sqrt(p * (1 - p))) / (p - p_0)
-    ) ** 2
-
+    return ((z_alpha * math.sqrt(p_0 * (1 - p_0)) + z_beta * math.sqrt(p * (1 - p))) / (p - p_0)) ** 2

@@ -44,7 +44,9 @@ class Judge:
 
     def worth(self, scene: Scene, captions: Sequence[str]) -> np.ndarray:
         """What captions are worth to this judge (n,), whichever is shown first."""
-        worth = np.array([check(c, scene).utility + self.length * len(normalise(c).split()) for c in captions])
+        worth = np.array(
+            [check(c, scene).utility + self.length * len(normalise(c).split()) for c in captions]
+        )
         return worth + self.own * self._likelihood(scene, captions) if self.own else worth
 
     @torch.no_grad()

@@ -19,7 +19,9 @@ class _Words:
         return normalise(text).split()
 
 
-def _checked(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+def _checked(
+    captions: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
     """Captions and references, cut into words that a blank separates."""
     some = {len(r) for r in references}
     if not len(captions) or len(captions) != len(references) or len(some) != 1 or 0 in some:

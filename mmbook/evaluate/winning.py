@@ -69,7 +69,7 @@ def bootstrap(
 def contest(
     reader: Any, scenes: Sequence[Scene] | SceneBatch, said: Mapping[str, Sequence[str]], seed: int = 0
 ) -> np.ndarray:
-    """Every model against every other on each scene: wins (n, M, M) of the row over the column, 0 at i = i."""
+    """Every model against every other on each scene: wins (n, M, M) of rows over columns, 0 at i = i."""
     names = list(said)
     out = np.zeros((len(scenes), len(names), len(names)))
     for i, a in enumerate(names):

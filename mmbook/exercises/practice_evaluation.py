@@ -29,12 +29,21 @@ def _pairs(y: list[str], n: int) -> Counter:
 @exercise("practice-evaluation/bleu")
 def two_gram_bleu(answer: Callable[[list[str], list[str]], float]) -> None:
     """`answer(y, r)` is BLEU of words y beside one reference r, with n = 1 and 2 only."""
-    r = "a cat and a dog and a key .".split()
-    for y in ("a cat , a dog and a key and a bus .".split(), "a cat a cat and a dog".split(), r):
+    r, long, curt = (
+        text.split()
+        for text in (
+            "a cat and a dog and a key .",
+            "a cat , a dog and a key and a big bus .",
+            "a cat a cat and a dog",
+        )
+    )
+    for y in (long, curt, r):
         c, h = len(y), [len(y), len(y) - 1]
         m = [clipped_matches(y, [r], n) for n in (1, 2)]
         p = [x / of for x, of in zip(m, h, strict=True)]
-        loose = [sum(k for g, k in _pairs(y, n).items() if g in _pairs(r, n)) / len(_pairs(y, n)) for n in (1, 2)]
+        loose = [
+            sum(k for g, k in _pairs(y, n).items() if g in _pairs(r, n)) / len(_pairs(y, n)) for n in (1, 2)
+        ]
         free = [sum(k for g, k in _pairs(y, n).items() if g in _pairs(r, n)) / h[n - 1] for n in (1, 2)]
         short = math.exp(min(0.0, 1 - len(r) / c))
         recall = [x / (len(r) - n) for n, x in enumerate(m)]
@@ -49,7 +58,8 @@ def two_gram_bleu(answer: Callable[[list[str], list[str]], float]) -> None:
             "this is the arithmetic mean of the precisions: take the geometric one": short * sum(p) / 2,
             "this is the product of the precisions: take its root": short * p[0] * p[1],
             "the brevity penalty is missing: a caption shorter than its reference pays": mean(p),
-            "you fine what is too long: the penalty is for c < r": math.exp(min(0.0, 1 - c / len(r))) * mean(p),
+            "you fine what is too long: the penalty is for c < r": math.exp(min(0.0, 1 - c / len(r)))
+            * mean(p),
             "you divide by the n-grams of the reference: that is recall, and BLEU has precision": short
             * mean(recall),
         }
@@ -74,7 +84,7 @@ def interval_by_picture(answer: Callable[[np.ndarray], Any]) -> None:
     right, flat = np.diff(bootstrap(x))[0], np.diff(bootstrap(x.ravel()))[0]
     width, each = high - low, right / 3.92
     known = {
-        "you drew single answers again: readers of one picture agree, so draw pictures, with all of theirs": flat,
+        "you drew single answers again: readers of one picture agree, draw pictures with all answers": flat,
         "this is the spread of single pictures: take the mean of each draw": np.ptp(
             np.quantile(x.mean(1), [0.025, 0.975])
         ),
@@ -105,10 +115,11 @@ def verdict_of_both_orders(answer: Callable[[np.ndarray], Any]) -> None:
         "a win in one order is enough for you: it takes both": both.max(1),
         "a loss in one order is enough for you: it takes both": both.min(1),
         "a win and a tie are not a win in both orders, and no 3/4 either": both.mean(1),
-        "you left out the pairs that changed: they are ties, and leaving them out makes the rest louder": kept,
+        "you left out the pairs that changed: they are ties, and without them the rest is louder": kept,
         "wins (n, 2) are of a in both columns: do not turn the second one round": (
             both[:, 0] + 1 - both[:, 1]
-        ) / 2,
+        )
+        / 2,
     }
     wrong = {says: torch.as_tensor(x, dtype=F64) for says, x in mistakes.items()}
     compare(_number(answer(both)), torch.as_tensor(right), wrong)

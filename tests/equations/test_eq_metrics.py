@@ -26,7 +26,7 @@ from mmbook.equations import (
     rouge_l,
     sample_size,
 )
-from mmbook.world import careless_captions, describe, normalise, sample_scenes, say
+from mmbook.world import careless_captions, describe, sample_scenes, say
 
 F64 = torch.float64
 
@@ -37,7 +37,10 @@ def confusion(seed: int, n: int = 200, classes: int = 5) -> tuple[np.ndarray, np
 
 
 def counted(said: np.ndarray, true: np.ndarray, classes: int = 5) -> list[torch.Tensor]:
-    hits = [[(said == k) & (true == k), (said == k) & (true != k), (said != k) & (true == k)] for k in range(classes)]
+    hits = [
+        [(said == k) & (true == k), (said == k) & (true != k), (said != k) & (true == k)]
+        for k in range(classes)
+    ]
     return [torch.tensor([int(row[i].sum()) for row in hits]) for i in range(3)]
 
 
@@ -59,7 +62,7 @@ def test_micro_f1_is_accuracy(seed: int) -> None:
     said, true = confusion(seed)
     TP, FP, FN = counted(said, true)
     assert f1_score(TP.sum(), FP.sum(), FN.sum()).item() == pytest.approx((said == true).mean())
-    assert f1_score(TP, FP, FN).mean().item() != pytest.approx((said == true).mean(), abs=1e-6)  # macro is not
+    assert f1_score(TP, FP, FN).mean().item() != pytest.approx((said == true).mean(), abs=1e-6)
 
 
 def test_iou_equals_sets_and_moves_with_f1() -> None:
@@ -86,7 +89,8 @@ def texts() -> list[tuple[str, list[str]]]:
         (c, [say(describe(s, style)) for style in ("plain", "rambling", "detailed")])
         for c, s in zip(said, scenes, strict=True)
     ]
-    odd = ["", " ", "a", "a a a a a a", "猫と犬。", "🐱🐶 🐱", "e\u0301 é", "\x00 \t\n x", *MARKUP, *OTHER_TOOLS]
+    odd = ["", " ", "a", "a a a a a a", "猫と犬。", "🐱🐶 🐱", "e\u0301 é", "\x00 \t\n x"]
+    odd += MARKUP + OTHER_TOOLS
     draw = random.Random(0)
     return real + [(x, draw.sample(odd, 3)) for x in odd] + [(x, [x, x, x]) for x in odd]
 
@@ -111,11 +115,13 @@ def test_bleu_equals_sacrebleu_on_captions_and_hostile_strings() -> None:
     theirs = BLEU(tokenize="none", smooth_method="none", force=True)
     for pairs in (texts(), texts()[:40], texts()[40:], texts()[3:5], texts()[10:11]):
         streams = [[references[i] for _, references in pairs] for i in range(3)]
-        assert 100 * own_bleu(pairs) == pytest.approx(theirs.corpus_score([y for y, _ in pairs], streams).score)
+        assert 100 * own_bleu(pairs) == pytest.approx(
+            theirs.corpus_score([y for y, _ in pairs], streams).score
+        )
 
 
 def test_bleu_by_hand() -> None:
-    y, r = "the the the the the the the".split(), "the cat is on the mat".split()
+    y, r = split("the the the the the the the"), split("the cat is on the mat")
     assert clipped_matches(y, [r], 1) == 2  # Papineni's example: 2 of 7, not 7 of 7
     assert clipped_matches(y, [r, ["the"] * 3], 1) == 3
     assert bleu([2, 1], [4, 2], 4, 4) == pytest.approx(0.5)
@@ -139,7 +145,7 @@ def test_rouge_l_equals_rouge_score_and_the_slow_way() -> None:
         for r in references:
             want = theirs.score(r, y)["rougeL"].fmeasure
             assert rouge_l(split(y), split(r)) == pytest.approx(want), (y, r)
-    y, r = "a b c d e".split(), "e a x c".split()
+    y, r = split("a b c d e"), split("e a x c")
     longest = max(k for k in range(5) for s in combinations(y, k) if s in set(combinations(r, k)))
     assert rouge_l(y, r) == pytest.approx(2 * longest / 9)
     assert rouge_l([], []) == 0 and rouge_l(r, r) == 1

@@ -35,7 +35,9 @@ def test_a_test_set_has_sums_not_means() -> None:
     said, told = texts()
     whole, each = corpus_scores(said, told), caption_scores(said, told)
     assert whole["ROUGE-L"] == pytest.approx(each["ROUGE-L"].mean())
-    rows = [(normalise(y).split(), [normalise(x).split() for x in r]) for y, r in zip(said, told, strict=True)]
+    rows = [
+        (normalise(y).split(), [normalise(x).split() for x in r]) for y, r in zip(said, told, strict=True)
+    ]
     m = [sum(clipped_matches(y, r, n) for y, r in rows) for n in (1, 2, 3, 4)]
     h = [sum(max(0, len(y) - n + 1) for y, _ in rows) for n in (1, 2, 3, 4)]
     r = sum(min((abs(len(y) - len(x)), len(x)) for x in r)[1] for y, r in rows)

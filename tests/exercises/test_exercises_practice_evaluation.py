@@ -55,8 +55,9 @@ BLEUS = {
     "brevity penalty is missing": lambda y, r: both(clipped, y, r),
     "you fine what is too long": lambda y, r: short(r, y) * both(clipped, y, r),
     "that is recall": lambda y, r: short(y, r) * both(lambda a, b, n: clipped(b, a, n), y, r),
-    "the logarithm of 0|stopped with ValueError": lambda y, r: short(y, r)
-    * exp((log(clipped(y, r, 1)) + log(clipped(y, r, 2))) / 2),
+    "the logarithm of 0|stopped with ValueError": lambda y, r: (
+        short(y, r) * exp((log(clipped(y, r, 1)) + log(clipped(y, r, 2))) / 2)
+    ),
     "without a match BLEU is 0": lambda y, r: short(y, r) * max(1e-9, both(clipped, y, r)),
     "should be one number, got nothing": lambda y, r: None,
 }
@@ -110,7 +111,7 @@ SWAPS = {
     "a win in one order is enough": lambda b: b.max(1),
     "a loss in one order is enough": lambda b: b.min(1),
     "no 3/4 either": lambda b: b.mean(1),
-    "leaving them out makes the rest louder": lambda b: b[b[:, 0] == b[:, 1]][:, 0],
+    "without them the rest is louder": lambda b: b[b[:, 0] == b[:, 1]][:, 0],
     "do not turn the second one round": lambda b: (b[:, 0] + 1 - b[:, 1]) / 2,
     "on a small example": lambda b: np.zeros(len(b)),
 }

@@ -28,7 +28,6 @@ class Says:
 TERSE, POLITE = Says("terse", "hash-of-terse"), Says("polite", "hash-of-polite")
 
 
-
 def test_a_reader_of_one_taste_gives_every_win_to_one_model() -> None:
     for first, second, won in ((TERSE, POLITE, 1.0), (POLITE, TERSE, 0.0)):
         test = blind_test(first, second, 60, SimulatedAnnotator("polite"), seed=3)
@@ -40,7 +39,9 @@ def test_nothing_that_is_written_or_shown_tells_the_models_apart(tmp_path) -> No
     test = blind_test(TERSE, POLITE, 60, SimulatedAnnotator("polite"), path, seed=3, names=("old", "new"))
     written = path.read_text() + json.dumps(test.items) + test.show()._page
     assert not any(word in written for word in ("hash-of", '"old"', '"new"', "models"))
-    assert test.items[0]["model"] == blind_test(POLITE, TERSE, 60, SimulatedAnnotator("terse")).items[0]["model"]
+    assert (
+        test.items[0]["model"] == blind_test(POLITE, TERSE, 60, SimulatedAnnotator("terse")).items[0]["model"]
+    )
     places = [r["responses"][0].startswith("hello") for r in test.records]
     assert 15 < sum(places) < 45  # the polite caption comes first in about half
     shown = [r["side"] == r["choice"] for r in test.records]
