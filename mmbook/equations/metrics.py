@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import reduce
 
 from torch import Tensor
 
-from ._arguments import check_range, check_shapes, widen
+from ._arguments import check_shapes, widen
 
 
 def f1_score(TP: Tensor, FP: Tensor, FN: Tensor) -> Tensor:
@@ -18,8 +19,7 @@ def f1_score(TP: Tensor, FP: Tensor, FN: Tensor) -> Tensor:
     ValueError for differing shapes. Source: van Rijsbergen 1979.
     """
     check_shapes(TP=TP, FP=FP, FN=FN)
-    TP, FP, FN = (widen(x) for x in (TP, FP, FN))
-    return 2 * TP / (2 * TP + FP + FN).clamp(min=1e-30)
+    return 2 * widen(TP) / widen(2 * TP + FP + FN).clamp(min=1e-30)
 
 
 def iou(A: Tensor, B: Tensor) -> Tensor:
@@ -28,8 +28,7 @@ def iou(A: Tensor, B: Tensor) -> Tensor:
     Implements {eq}`eq:iou`. Raises ValueError for differing shapes. Source: Jaccard 1912.
     """
     check_shapes(A=A, B=B)
-    A, B = A.bool(), B.bool()
-    return (A & B).sum(-1) / (A | B).sum(-1).clamp(min=1)
+    return (A.bool() & B.bool()).sum(-1) / (A.bool() | B.bool()).sum(-1).clamp(min=1)
 
 
 def _ngrams(y: Sequence[Hashable], n: int) -> Counter:
@@ -44,10 +43,7 @@ def clipped_matches(y: Sequence[Hashable], R: Sequence[Sequence[Hashable]], n: i
     """
     if not R:
         raise ValueError("R: expected a reference or more, got none")
-    most: Counter = Counter()
-    for r in R:
-        most |= _ngrams(r, n)
-    return (_ngrams(y, n) & most).total()
+    return (_ngrams(y, n) & reduce(Counter.__or__, (_ngrams(r, n) for r in R))).total()
 
 
 def bleu(m: Sequence[float], h: Sequence[float], c: float, r: float) -> float:
@@ -100,8 +96,7 @@ def rating_step(W: Tensor, s: Tensor) -> Tensor:
     if W.dim() != 2 or W.shape != (len(s), len(s)):
         raise ValueError(f"W: expected a row and a column for each of {len(s)} models, got {tuple(W.shape)}")
     W, s = widen(W), widen(s)
-    played = W + W.T
-    s = W.sum(1) / (played / (s[:, None] + s[None])).sum(1)
+    s = W.sum(1) / ((W + W.T) / (s[:, None] + s[None])).sum(1)
     return s / s.log().mean().exp()
 
 
@@ -112,8 +107,6 @@ def sample_size(p: float, p_0: float, z_alpha: float = 1.959964, z_beta: float =
     sides), z_beta to the power (0.84: 80 %). Raises ValueError for p = p_0 or what is no share.
     Source: Fleiss 1981.
     """
-    check_range("p", p, 0, 1)
-    check_range("p_0", p_0, 0, 1)
-    if p == p_0:
-        raise ValueError(f"p: expected another share than p_0 = {p_0}, got {p}")
+    if p == p_0 or not 0 < min(p, p_0) <= max(p, p_0) < 1:
+        raise ValueError(f"p, p_0: expected two shares that differ, got {p} and {p_0}")
     return ((z_alpha * math.sqrt(p_0 * (1 - p_0)) + z_beta * math.sqrt(p * (1 - p))) / (p - p_0)) ** 2
