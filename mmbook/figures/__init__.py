@@ -13,6 +13,7 @@ from typing import Any
 from mmbook.figures.clicks import click_rewards
 from mmbook.figures.contrastive import retrieved, score_table, sphere
 from mmbook.figures.diagrams import ALT, loop
+from mmbook.figures.evaluation import separation
 from mmbook.figures.live import explore, frames, watch
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
@@ -38,8 +39,8 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
 __all__ = [
     "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt", "bars",
     "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "retrieved",
-    "roofline", "save", "scenes", "score_table", "scores", "sphere", "styles", "value_map", "watch", "words",
-    "wrong_words",
+    "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere", "styles", "value_map",
+    "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 
