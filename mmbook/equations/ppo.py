@@ -76,9 +76,9 @@ def explained_variance(V: Tensor, G: Tensor, m: Tensor) -> Tensor:
     check_shapes(V=V, G=G, m=m)
     token_count(m, None)
     G, left, silent = keep(G, m), keep(G, m) - keep(V, m), m == 0
-
-    def var(x: Tensor) -> Tensor:
-        return masked_mean((x - masked_mean(x, m)) ** 2, m)
-
     flat = G.masked_fill(silent, -torch.inf).amax() == G.masked_fill(silent, torch.inf).amin()
-    return torch.where(flat, 0.0, 1 - var(left) / var(G).masked_fill(flat, 1.0))
+    return torch.where(flat, 0.0, 1 - _variance(left, m) / _variance(G, m).masked_fill(flat, 1.0))
+
+
+def _variance(x: Tensor, m: Tensor) -> Tensor:
+    return masked_mean((x - masked_mean(x, m)) ** 2, m)
