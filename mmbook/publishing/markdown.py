@@ -125,7 +125,7 @@ class Writer:
         elif isinstance(node, nodes.Admonition):
             self.admonition(node)
         elif isinstance(node, quiz):
-            self.quiz(node)
+            self.ask(node)
         elif node.get("nb_element") == "cell_code":
             self.flush()
             self.cells.append(("code", node["cell_index"]))
@@ -158,7 +158,7 @@ class Writer:
                 heading = f"{heading} {text}"
         self.quoted(body, heading)
 
-    def quiz(self, node: quiz) -> None:
+    def ask(self, node: quiz) -> None:
         """Write the question and its options, and the reasons where they can be folded away."""
         question, *options = node.children
         assert isinstance(question, nodes.Element)
@@ -167,7 +167,7 @@ class Writer:
         reasons = []
         for letter, option in zip(LETTERS, options, strict=False):
             assert isinstance(option, quiz_option)
-            answer, reason = (self.inline(part).strip() for part in option.children)  # type: ignore[arg-type]
+            answer, reason = (self.inline(part).strip() for part in option.children)
             self.emit(f"> - ({letter}) {answer}")
             self.lines.pop()
             reasons.append(f"- ({letter}) **{'Right.' if option['right'] else 'No.'}** {reason}")

@@ -17,27 +17,27 @@ LETTERS = "abcdefgh"
 ASKS = "Before you run on"  # the title of an admonition that asks for a prediction
 
 
-class quiz(nodes.General, nodes.Element):  # noqa: N801, docutils names its nodes so
+class quiz(nodes.General, nodes.Element):
     """One question: a `quiz_question`, then `quiz_option`s."""
 
 
-class quiz_question(nodes.Part, nodes.TextElement):  # noqa: N801
+class quiz_question(nodes.Part, nodes.TextElement):
     """What is asked."""
 
 
-class quiz_option(nodes.Part, nodes.Element):  # noqa: N801
+class quiz_option(nodes.Part, nodes.Element):
     """A `quiz_answer` and the `quiz_reason` that is shown for it; `right` says which it is."""
 
 
-class quiz_answer(nodes.Part, nodes.TextElement):  # noqa: N801
+class quiz_answer(nodes.Part, nodes.TextElement):
     """The text of an option."""
 
 
-class quiz_reason(nodes.Part, nodes.TextElement):  # noqa: N801
+class quiz_reason(nodes.Part, nodes.TextElement):
     """Why the option is right or wrong."""
 
 
-class guess(nodes.General, nodes.Element):  # noqa: N801
+class guess(nodes.General, nodes.Element):
     """A field for the reader's prediction; the page shows it again beside the next result."""
 
 

@@ -13,7 +13,7 @@ from mmbook.publishing.quiz import read_options
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```\{quiz\}\n(.*?)^```$", re.S | re.M)
 CHAPTERS = [p for p in sorted((ROOT / "book").rglob("*.md")) if "\n## Exercises" in p.read_text("utf-8")]
-GOOD = [
+GOOD = "What is\none and one?\n\n- One.\n  That was the start.\n+ Two.\n  By counting,\n  twice.".split("\n")
     "What is",
     "one and one?",
     "",
