@@ -13,16 +13,8 @@ from mmbook.publishing.quiz import read_options
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```\{quiz\}\n(.*?)^```$", re.S | re.M)
 CHAPTERS = [p for p in sorted((ROOT / "book").rglob("*.md")) if "\n## Exercises" in p.read_text("utf-8")]
-GOOD = "What is\none and one?\n\n- One.\n  That was the start.\n+ Two.\n  By counting,\n  twice.".split("\n")
-    "What is",
-    "one and one?",
-    "",
-    "- One.",
-    "  That was the start.",
-    "+ Two.",
-    "  By counting,",
-    "  twice.",
-]
+GOOD = ["What is", "one and one?", "", "- One.", "  That was the start."]
+GOOD += ["+ Two.", "  By counting,", "  twice."]
 
 
 def test_a_question_is_read_with_its_options_and_reasons():
