@@ -60,8 +60,8 @@ def read_exercises(page: str, text: str) -> list[Exercise]:
         header = HEADER.match(first)
         if not label or not header or header["level"] not in LEVELS:
             raise ValueError(
-                f"exercise {title!r}: expected a label and, as its first words, *(10 minutes, easy.)* with one "
-                f"of {', '.join(LEVELS)}, got {first[:60]!r}"
+                f"exercise {title!r}: expected a label and, as its first words, *(10 minutes, easy.)* with "
+                f"one of {', '.join(LEVELS)}, got {first[:60]!r}"
             )
         start = re.escape(f"```{{solution-start}} {label[1]}\n")
         solution = re.search(rf"^{start}(.*?)^```\{{solution-end\}}", text, re.S | re.M)

@@ -64,7 +64,7 @@ def test_headers_are_read_with_kind_and_minutes():
 
 @pytest.mark.parametrize("broken", ["(10 minutes.)", "(10 minutes, simple.)", "(ten minutes, easy.)"])
 def test_a_header_of_another_form_is_refused(broken):
-    with pytest.raises(ValueError, match="'Count'.*expected a label and"):
+    with pytest.raises(ValueError, match=r"'Count'.*expected a label and"):
         read_exercises("p", PAGE.replace("(10 minutes, easy.)", broken))
 
 
