@@ -16,7 +16,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mmbook import __version__
-from mmbook.publishing import exercise_index, labellers, previews, quiz, weight
+from mmbook.publishing import equation_table, exercise_index, labellers, previews, quiz, weight
 from mmbook.publishing.execution import poll_kernels_in_slices
 from mmbook.publishing.numbers import NumberError, number_text
 from mmbook.publishing.repository import repository_url
@@ -147,6 +147,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=900)
     labellers.setup(app)
     quiz.setup(app)
+    equation_table.setup(app)
     exercise_index.setup(app)
     previews.setup(app)
     weight.setup(app)
