@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
+from docutils.core import publish_doctree
 from sample_book import CHAPTER, write_book
 
+from mmbook.publishing.page_ends import promise
 from mmbook.publishing.weight import purge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,3 +228,50 @@ def test_unused_rules_of_a_style_go_and_used_ones_stay():
         '@charset "u";.used{a:b}p{c:d}.used:not(.gone){e:f}@media print{#used{content:"}"}}'
         "@font-face{src:url(x)}.used\\:x{g:h}a[href='.gone']{i:j}"
     )
+
+
+def test_a_page_with_code_offers_its_notebook_and_its_source(site):
+    text = (site / "book" / "chapter.html").read_text(encoding="utf-8")
+    links = re.search(r'</h1>\s*<p class="mm-links">(.*?)</p>', text, re.S)
+    addresses = re.findall(r'href="([^"]+)"', links[1])
+    notebook, source = ((site / "book" / address).resolve() for address in addresses)
+    nbformat.validate(nbformat.read(notebook, as_version=4))
+    assert 'download="chapter.ipynb"' in links[1]
+    assert source.read_text(encoding="utf-8") == CHAPTER + EXTRA
+    assert "mm-links" not in (site / "book" / "first.html").read_text(encoding="utf-8")
+
+
+def test_the_foot_of_a_page_says_what_the_next_one_gives(site):
+    def foot(name: str) -> list[str]:
+        text = (site / "book" / name).read_text(encoding="utf-8")
+        return re.findall(r'<a class="right-next".*?<span class="mm-promise">(.*?)</span>', text, re.S)
+
+    (says,) = foot("first.html")
+    assert says.startswith("References: ") and "<" not in says
+    assert foot("index.html") == []  # the next page has no sentence
+    assert foot("words.html") == []  # and this one has no next page
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("You will be able to\n\n- **count** to ten, and back;\n- **add**.", "You will count to ten."),
+        ("You will be able to\n\n- **add** (a little).", "You will add."),
+        ("Words of the book. More of them.", "Words of the book."),
+        ("No full stop", "No full stop"),
+        ("Deeper\n~~~~~~\n\nNot this.", ""),
+    ],
+)
+def test_a_promise_is_the_first_aim_or_the_first_sentence(text, says):
+    tree = publish_doctree(f"Page\n====\n\n{text}\n", settings_overrides={"doctitle_xform": False})
+    assert promise(tree) == says
+
+
+def test_each_chapter_begins_with_aims_seconds_and_memory():
+    chapters = [p for p in (ROOT / "book").rglob("*.md") if "\n## Exercises" in p.read_text(encoding="utf-8")]
+    assert len(chapters) >= 16
+    for path in chapters:
+        head = path.read_text(encoding="utf-8").split("\n## ")[0]
+        assert re.search(r"able to\n+- \*\*[\w ]+\*\*", head), path.name
+        assert re.search(r"\{number\}`[\w-]+\.cpu_seconds", head), path.name
+        assert re.search(r"\{number\}`[\w-]+\.memory_gb", head), path.name
