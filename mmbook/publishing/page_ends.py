@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from mmbook.publishing.quiz import quiz
 
 NOTEBOOKS = "_notebooks"  # folder of the exported notebooks in the site
-SENTENCE = re.compile(r".+?[.:?!](?=\s|$)", re.S)
+SENTENCE = re.compile(r".+?[.?!](?=\s|$)", re.S)
 
 
 def promise(doctree: nodes.document) -> str:

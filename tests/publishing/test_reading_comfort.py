@@ -1,4 +1,4 @@
-"""Quizzes, guesses and previews of a small built book, in Chromium and from file://."""
+"""Quizzes, guesses, previews and the PDF of a small built book, in Chromium and from file://."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ import pytest
 from docutils.core import publish_doctree
 from sample_book import CHAPTER, write_book
 
+from mmbook.publishing import pdf
 from mmbook.publishing.page_ends import promise
 from mmbook.publishing.weight import purge
 
 ROOT = Path(__file__).resolve().parents[2]
+MATHJAX = """    html_static_path: [static]
+    html_css_files: [book.css]
+    mathjax_path: vendor/mathjax/tex-mml-chtml.js
+"""
 EXTRA = r"""
 ```{admonition} Before you run on
 :class: tip
@@ -42,19 +47,26 @@ What is $1 + 1$ for a {term}`policy`?
 """
 
 
+def run_command(root: Path, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOOK_", "GITHUB_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "mmbook", command],
+        cwd=root,
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the sample's pages."""
     root = write_book(tmp_path_factory.mktemp("comfort"), CHAPTER + EXTRA)
+    (root / "static").symlink_to(ROOT / "book" / "static")
+    config = root / "_config.yml"
+    config.write_text(config.read_text().replace("    project: sample\n", "    project: sample\n" + MATHJAX))
     (root / "mmbook").mkdir()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BOOK_", "GITHUB_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "mmbook", "build"],
-        cwd=root,
-        env={**clean, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_command(root, "build")
     assert done.returncode == 0, done.stdout + done.stderr
     return root / "_build" / "html"
 
@@ -75,8 +87,9 @@ def page(browser, site, request) -> Iterator:
     page.on("request", lambda r: asked.append(r.url))
     page.on("pageerror", lambda error: asked.append(f"error: {error}"))
     page.goto(f"{site.as_uri()}/book/chapter.html")
+    page.evaluate("() => MathJax.startup.promise")
     yield page
-    assert [url for url in asked if not url.startswith((site.as_uri(), "https://cdn.jsdelivr.net"))] == []
+    assert [url for url in asked if not url.startswith(site.as_uri())] == []
     context.close()
 
 
@@ -125,8 +138,8 @@ def test_a_guess_stands_beside_the_next_result(page):
 
 
 PREVIEWS = [
-    ("first.html#equation-eq-first", "a"),
-    ("#equation-eq-here", "x"),
+    ("first.html#equation-eq-first", "𝑎"),
+    ("#equation-eq-here", "𝑥"),
     ("words.html#term-policy", "What acts."),
 ]
 
@@ -137,6 +150,8 @@ def test_the_keyboard_opens_a_preview_and_escape_closes_it(page, address, says):
     page.keyboard.press("Tab")  # from here on the browser knows that the keyboard is in use
     link.focus()
     tip = page.get_by_role("tooltip")
+    drawn = "!document.getElementById('mm-tip').innerText.includes(String.raw`\\[`)"
+    page.wait_for_function(drawn)
     assert says in tip.inner_text() and link.get_attribute("aria-describedby") == "mm-tip"
     box, width = tip.bounding_box(), page.viewport_size["width"]
     assert box["x"] >= 0 and box["x"] + box["width"] <= width
@@ -275,3 +290,60 @@ def test_each_chapter_begins_with_aims_seconds_and_memory():
         assert re.search(r"able to\n+- \*\*[\w ]+\*\*", head), path.name
         assert re.search(r"\{number\}`[\w-]+\.cpu_seconds", head), path.name
         assert re.search(r"\{number\}`[\w-]+\.memory_gb", head), path.name
+
+
+@pytest.fixture(scope="module")
+def joined(site: Path) -> str:
+    """All pages of the sample in one file."""
+    return pdf.join(site.parent.parent, site)
+
+
+def test_the_pages_are_joined_in_order_and_every_link_leads_somewhere(joined, site):
+    names = re.findall(r'<article class="bd-article mm-chapter" id="([\w-]+)--top"', joined)
+    assert names == ["book-index", "book-first", "book-chapter", "book-words"]
+    assert re.findall(r'<h1 class="mm-part">(.*?)</h1>', joined) == ["One", "Back"]
+    ids = re.findall(r'\bid="([^"]+)"', joined)
+    assert len(ids) - len(set(ids)) <= 2  # the names that sphinx-exercise gives to every one of its boxes
+    inside = re.findall(r'href="#([^"]+)"', joined)
+    assert {"book-first--equation-eq-first", "book-words--term-policy"} < set(inside) <= set(ids)
+    files = re.findall(r'(?:src|href)="(html/[^"#?]+)', joined)
+    assert any(name.endswith(".svg") for name in files) and any(name.endswith(".css") for name in files)
+    assert [name for name in files if not (site.parent / name).is_file()] == []
+
+
+def test_what_only_a_screen_can_use_is_left_out_and_answers_stand_open(joined):
+    assert "mm-guess" not in joined and "headerlink" not in joined and "mm-previews" not in joined
+    assert joined.count("<details") == len(re.findall(r"<details[^>]* open=\"\"", joined)) >= 1
+    assert "hidden + 1" not in joined  # code that the page folds away
+
+
+def test_the_pdf_has_the_mathematics_a_sheet_for_each_chapter_and_an_outline(chromium, joined, site):
+    done = run_command(site.parent.parent, "pdf", MMBOOK_CHROMIUM=chromium)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = (site.parent / "book.pdf").read_bytes()
+    assert data.startswith(b"%PDF") and b"/Outlines" in data
+    assert b"MathJax_Math" in data  # the font of the letters: drawn, not TeX
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= 6  # four pages and two parts
+
+
+def test_a_formula_that_is_too_wide_for_paper_is_set_smaller(browser):
+    page = browser.new_page(viewport={"width": pdf.WIDTH, "height": 900})
+    wide = '<i style="display:inline-block;width:50em">w</i>'
+    page.set_content(
+        f'<div class="math"><mjx-container display="true" style="font-size:20px">{wide}</mjx-container></div>'
+        '<div class="math"><mjx-container display="true" style="font-size:20px"><i>n</i></mjx-container>'
+    )
+    page.evaluate(pdf.SHRINK)
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('mjx-container')].map(e => getComputedStyle(e).fontSize)"
+    )
+    page.close()
+    assert float(sizes[0][:-2]) * 50 <= pdf.WIDTH and float(sizes[0][:-2]) > 10 and sizes[1] == "20px"
+
+
+def test_what_is_missing_for_a_pdf_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MMBOOK_CHROMIUM", str(tmp_path / "none"))
+    monkeypatch.chdir(write_book(tmp_path))
+    assert pdf.main([]) == 1 and "expected MMBOOK_CHROMIUM" in capsys.readouterr().err
+    monkeypatch.setenv("MMBOOK_CHROMIUM", sys.executable)
+    assert pdf.main([]) == 1 and "build the book first" in capsys.readouterr().err
