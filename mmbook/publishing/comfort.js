@@ -55,6 +55,14 @@
     owner = title = null;
     tip.hidden = true;
   };
+  const fit = () => {
+    // a formula that is wider than the preview is drawn smaller, as long as it can be read
+    for (const box of tip.querySelectorAll('mjx-container[display="true"]')) {
+      const share = box.clientWidth / box.firstElementChild.getBoundingClientRect().width;
+      if (share < 1) box.style.fontSize = `${Math.max(60, Math.floor(115 * share))}%`;
+    }
+    place();
+  };
   const show = (link) => {
     clearTimeout(timer);
     if (owner === link) return;
@@ -71,7 +79,7 @@
     else tip.removeAttribute("aria-label");
     tip.hidden = false;
     place();
-    if (drawn && tip.querySelector(".math")) window.MathJax.typesetPromise([tip]).then(place);
+    if (drawn && tip.querySelector(".math")) window.MathJax.typesetPromise([tip]).then(fit);
   };
   const soon = (act, milliseconds) => {
     clearTimeout(timer);
