@@ -4,10 +4,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed.stamp
 
-.PHONY: book test lab serve notebooks data check clean
+.PHONY: book pdf test lab serve notebooks data check clean
 
 book: $(INSTALLED)
 	@$(BIN)/python -m mmbook build
+
+pdf: book
+	@$(BIN)/python -m mmbook pdf
 
 # A book that does not build must not hide the tests' own report: the tests of the pages then fail. Two files at a time.
 test: $(INSTALLED)

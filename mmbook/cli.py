@@ -9,6 +9,7 @@ COMMANDS = {
     "pretrain": ("mmbook.training.pretrain", "train the tiny or the medium model from nothing"),
     "ppo": ("mmbook.runs.launch", "learn from feedback: ppo --config FILE [section.field=value ...]"),
     "build": ("mmbook.publishing.build", "execute the chapters and build _build/html"),
+    "pdf": ("mmbook.publishing.pdf", "print the built book to _build/book.pdf, with Chromium"),
     "notebooks": ("mmbook.publishing.notebooks", "export the chapters as plain notebooks (--check)"),
     "status": ("mmbook.publishing.status", "print the status page: times, versions, sizes"),
     "fetch": ("mmbook.world.fetch", "download data and weights into the cache: fetch [<name> ...] or --list"),

@@ -11,6 +11,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.environment import BuildEnvironment
 
+from mmbook.publishing.quiz import LETTERS, guess, quiz, quiz_option
+
 Cell = tuple[str, int | str]  # ("markdown", text) or ("code", index of the cell in the source)
 
 _INLINE = {nodes.emphasis: "*", nodes.strong: "**"}
@@ -21,7 +23,7 @@ _SILENT: tuple[type, ...] = (
     nodes.system_message,
     nodes.label,
 )
-_SILENT += (nodes.colspec, addnodes.index, addnodes.toctree, addnodes.highlightlang)
+_SILENT += (nodes.colspec, addnodes.index, addnodes.toctree, addnodes.highlightlang, guess)
 
 
 def escape(text: str) -> str:
@@ -122,6 +124,8 @@ class Writer:
             self.emit(f"<sup>{node.children[0].astext()}</sup> {self.nested(node)}")
         elif isinstance(node, nodes.Admonition):
             self.admonition(node)
+        elif isinstance(node, quiz):
+            self.ask(node)
         elif node.get("nb_element") == "cell_code":
             self.flush()
             self.cells.append(("code", node["cell_index"]))
@@ -153,6 +157,22 @@ class Writer:
             elif text.strip("() "):
                 heading = f"{heading} {text}"
         self.quoted(body, heading)
+
+    def ask(self, node: quiz) -> None:
+        """Write the question and its options, and the reasons where they can be folded away."""
+        question, *options = node.children
+        assert isinstance(question, nodes.Element)
+        self.emit(f"> **Question.** {self.inline(question)}\n>")
+        self.lines.pop()
+        reasons = []
+        for letter, option in zip(LETTERS, options, strict=False):
+            assert isinstance(option, quiz_option)
+            answer, reason = (self.inline(part).strip() for part in option.children)
+            self.emit(f"> - ({letter}) {answer}")
+            self.lines.pop()
+            reasons.append(f"- ({letter}) **{'Right.' if option['right'] else 'No.'}** {reason}")
+        folded = "\n".join(reasons)
+        self.emit(f"\n<details><summary>Check</summary>\n\n{folded}\n\n</details>")
 
     def math(self, node: nodes.Element) -> None:
         text = node.astext().strip()

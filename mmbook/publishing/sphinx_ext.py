@@ -16,7 +16,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mmbook import __version__
-from mmbook.publishing import labellers
+from mmbook.publishing import equation_table, exercise_index, labellers, page_ends, previews, quiz, weight
 from mmbook.publishing.execution import poll_kernels_in_slices
 from mmbook.publishing.numbers import NumberError, number_text
 from mmbook.publishing.repository import repository_url
@@ -39,6 +39,16 @@ def configure(app: Sphinx, config: Config) -> None:
     )
     config.version = config.release = __version__
     os.environ.setdefault("MMBOOK_STATIC", "1")
+
+
+def add_style(app: Sphinx) -> None:
+    """Load the style and the script of quizzes, guesses and previews, which lie beside this file."""
+    if app.builder.format != "html":
+        return
+    here = Path(__file__).parent
+    app.config.html_static_path += [str(here / "comfort.css"), str(here / "comfort.js")]
+    app.add_css_file("comfort.css")
+    app.add_js_file("comfort.js", loading_method="defer")
 
 
 def drop_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -136,6 +146,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_builder(NotebooksBuilder)
     app.connect("config-inited", configure, priority=900)
     labellers.setup(app)
+    quiz.setup(app)
+    equation_table.setup(app)
+    exercise_index.setup(app)
+    previews.setup(app)
+    page_ends.setup(app)
+    weight.setup(app)
+    app.connect("builder-inited", add_style)
     app.connect("doctree-resolved", drop_thebe_settings, priority=999)
     app.connect("html-page-context", drop_scripts, priority=999)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
