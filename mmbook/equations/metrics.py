@@ -19,7 +19,8 @@ def f1_score(TP: Tensor, FP: Tensor, FN: Tensor) -> Tensor:
     ValueError for differing shapes. Source: van Rijsbergen 1979.
     """
     check_shapes(TP=TP, FP=FP, FN=FN)
-    return 2 * widen(TP) / widen(2 * TP + FP + FN).clamp(min=1e-30)
+    TP, FP, FN = widen(TP), widen(FP), widen(FN)
+    return 2 * TP / (2 * TP + FP + FN).clamp(min=1e-30)
 
 
 def iou(A: Tensor, B: Tensor) -> Tensor:

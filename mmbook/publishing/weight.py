@@ -12,7 +12,18 @@ from sphinx.application import Sphinx
 ICONS = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
 # Every page would load the index of the whole book; only the page of the search reads it.
 SEARCH = re.compile(r"\s*<script src=\"[^\"]*(?:searchtools|language_data|searchindex)\.js[^\"]*\"></script>")
-STYLES = ("pydata-sphinx-theme.css", "sphinx-design.min.css", "mystnb.*.css", "sphinx-book-theme.css")
+STYLES = (
+    "pydata-sphinx-theme.css",
+    "sphinx-design.min.css",
+    "mystnb.*.css",
+    "sphinx-book-theme.css",
+    "basic.css",
+    "pygments.css",
+    "proof.css",
+)
+TABS = re.compile(r"\s*<script[^>]*/design-tabs\.js[^>]*></script>")
+# Names, punctuation and blanks of code have the colour of its block: they need no elements of their own.
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 NAME = re.compile(r"[.#]([A-Za-z_-][\w-]*)(?![\w\\-])")
 # What stands in :not() or :is() need not be there for a rule to match; nor is a value a class.
@@ -99,7 +110,9 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     known: set[str] = set()
     for path in out.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        lighter = ICONS.sub("", text)
+        lighter = PLAIN.sub(r"\1", ICONS.sub("", text))
+        if "sd-tab-set" not in lighter:
+            lighter = TABS.sub("", lighter)
         if path.name != "search.html":
             lighter = SEARCH.sub("", lighter)
         if lighter != text:

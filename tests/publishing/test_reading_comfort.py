@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -17,7 +18,7 @@ from sample_book import CHAPTER, write_book
 
 from mmbook.publishing import pdf
 from mmbook.publishing.page_ends import promise
-from mmbook.publishing.weight import purge
+from mmbook.publishing.weight import lighten, purge
 
 ROOT = Path(__file__).resolve().parents[2]
 MATHJAX = """    html_static_path: [static]
@@ -347,3 +348,16 @@ def test_what_is_missing_for_a_pdf_is_said(tmp_path, monkeypatch, capsys):
     assert pdf.main([]) == 1 and "expected MMBOOK_CHROMIUM" in capsys.readouterr().err
     monkeypatch.setenv("MMBOOK_CHROMIUM", sys.executable)
     assert pdf.main([]) == 1 and "build the book first" in capsys.readouterr().err
+
+
+def test_lighter_pages_say_the_same(tmp_path):
+    """Elements without a colour of their own go, and scripts that a page does not use; no word does."""
+    code = (
+        '<span class="k">for</span><span class="w"> </span><span class="n">x</span><span class="p">:</span>'
+    )
+    script = '<script src="_static/design-tabs.js?v=1"></script>'
+    (tmp_path / "a.html").write_text(f"<pre>{code}</pre>{script}", encoding="utf-8")
+    (tmp_path / "b.html").write_text(f'<div class="sd-tab-set">{code}</div>{script}', encoding="utf-8")
+    lighten(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == '<pre><span class="k">for</span> x</pre>'
+    assert script in (tmp_path / "b.html").read_text(encoding="utf-8")
