@@ -52,11 +52,11 @@ class Adapted:
     def merged(self) -> VLM:
         """A plain model with the adapters added into weights of its own; this object is used up.
 
-        It is float32: half precision would round away what was learned in small steps.
+        It is at least float32: half precision would round away what was learned in small steps.
         """
-        for p in self.model.module.parameters():
-            p.data = p.data.to(torch.float32, copy=True)
-        self.model.module.float()  # buffers too
+        for p in (*self.model.module.parameters(), *self.model.module.buffers()):
+            if p.is_floating_point():
+                p.data = p.data.to(torch.promote_types(p.dtype, torch.float32), copy=True)
         self.model.module = self._peft.merge_and_unload().eval().requires_grad_(False)
         return self.model
 

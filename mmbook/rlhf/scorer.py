@@ -54,7 +54,8 @@ class Scorer:
         self.own = None
         if config.critic == "separate":
             self.own = reward_model.trunk.adapted(config.rank, generator.initial_seed() + 1)
-            if (output := self.own.model.module.get_output_embeddings()) is not None:  # says nothing here
+            output = getattr(self.own.model.module, "get_output_embeddings", lambda: None)()
+            if output is not None:  # it says nothing here, and DDP waits for the gradients of all that learns
                 output.requires_grad_(False)
         draws = random_numbers(generator, len(scenes), reference, config)
         if isinstance(draws, Tensor):

@@ -359,5 +359,5 @@ def test_lighter_pages_say_the_same(tmp_path):
     (tmp_path / "a.html").write_text(f"<pre>{code}</pre>{script}", encoding="utf-8")
     (tmp_path / "b.html").write_text(f'<div class="sd-tab-set">{code}</div>{script}', encoding="utf-8")
     lighten(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
-    assert (tmp_path / "a.html").read_text(encoding="utf-8") == '<pre><span class="k">for</span> x</pre>'
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == '<pre><span class="k">for</span> x:</pre>'
     assert script in (tmp_path / "b.html").read_text(encoding="utf-8")
