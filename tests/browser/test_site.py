@@ -23,13 +23,18 @@ class Visit:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
+        self.page.on("requestfailed", self.failed)
         self.page.on("response", lambda r: r.status >= 400 and self.complaints.append(f"{r.status}: {r.url}"))
         self.page.on(
             "console",
             lambda m: m.type in ("error", "warning") and self.complaints.append(f"{m.type}: {m.text}"),
         )
         self.page.on("pageerror", lambda e: self.complaints.append(f"page error: {e}"))
+
+    def failed(self, request) -> None:
+        """Complain, unless the browser left the page while its icon was still on the way."""
+        if not (request.failure == "net::ERR_ABORTED" and request.url.endswith("/favicon.svg")):
+            self.complaints.append(f"failed: {request.url} ({request.failure})")
 
     def open(self, url: str) -> None:
         self.page.goto(url, wait_until="load")
