@@ -17,6 +17,7 @@ from docutils.core import publish_doctree
 from sample_book import CHAPTER, write_book
 
 from mmbook.publishing import pdf
+from mmbook.publishing.access import mend
 from mmbook.publishing.page_ends import promise
 from mmbook.publishing.weight import lighten, purge
 
@@ -361,3 +362,15 @@ def test_lighter_pages_say_the_same(tmp_path):
     lighten(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == '<pre><span class="k">for</span> x:</pre>'
     assert script in (tmp_path / "b.html").read_text(encoding="utf-8")
+
+
+def test_ids_are_unique_and_roles_are_those_of_today():
+    page = (
+        '<div id="pst-primary-sidebar" class="bd-sidebar"></div><section id="exercise-content"></section>'
+        '<div role="list" class="citation-list"><div class="citation" role="doc-biblioentry">b</div></div>'
+    )
+    assert mend(page) == (
+        '<div id="pst-primary-sidebar" role="navigation" aria-label="Book" class="bd-sidebar"></div>'
+        '<section class="exercise-content"></section>'
+        '<div class="citation-list"><div class="citation">b</div></div>'
+    )
