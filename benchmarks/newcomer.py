@@ -1,10 +1,10 @@
-"""From a clone to a model that one's own clicks have moved, as a newcomer does it, step by step with its time.
+"""From a clone to a model that one's own clicks have moved, as a newcomer does it, with each step's time.
 
     python benchmarks/newcomer.py [--clicks 30]
 
-A hand in Chromium clones the project, makes the environment, opens the quickstart in JupyterLab, runs cell after
-cell, prefers the longer caption of each pair, runs on, and reads what the model says then. It clicks as fast as
-the labeller lets it; a person is given four seconds more for each click in the total.
+A hand in Chromium clones the project, makes the environment, opens the quickstart in JupyterLab, runs cell
+after cell, prefers the longer caption of each pair, runs on, and reads what the model says then. It clicks as
+fast as the labeller lets it; a person is given four seconds more for each click in the total.
 """
 
 from __future__ import annotations
