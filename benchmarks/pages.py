@@ -56,6 +56,7 @@ def visit(browser: Browser, base: str, page: str, width: int, theme: str) -> dic
     heavy = weight(page, seen.requests)
     seen.page.evaluate(OPEN)
     seen.page.wait_for_load_state("networkidle")
+    seen.page.wait_for_timeout(800)  # what unfolds fades in, and is pale until then
     seen.page.evaluate(AXE)
     found = seen.page.evaluate("axe.run()")["violations"]
     row = {

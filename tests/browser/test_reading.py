@@ -86,6 +86,7 @@ def test_axe_finds_no_fault_on_any_page(browser, built_book, pages):
         page.goto((built_book / name).as_uri(), wait_until="load")
         page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.wait_for_timeout(800)  # what unfolds fades in, and is pale until then
         page.evaluate(axe)
         found = page.evaluate("axe.run()")["violations"]
         faults += [f"{name}: {v['id']} {v['nodes'][0]['html'][:200]}" for v in found]
