@@ -50,17 +50,20 @@ def run_until(notebook: live_notebook.Notebook, done: Any, seconds: float) -> No
         if time.monotonic() > end:
             raise TimeoutError("the cells did not get there in time")
         page.keyboard.press("Shift+Enter")
-        time.sleep(0.3)
-        notebook.server.wait_idle(notebook.name)
+        time.sleep(0.5)
+        live_notebook.wait_for(
+            lambda: notebook.server.kernel(notebook.name).get("execution_state") == "idle", seconds
+        )
 
 
 def judge(page: Any, clicks: int) -> None:
     """Prefer the longer of two captions, with its key."""
     root = page.locator(".mmb")
+    expect(root.locator(".mmb-body .mmb-caption")).to_have_count(2, timeout=30_000)
     root.scroll_into_view_if_needed()
     root.focus()
     for n in range(clicks):
-        lengths = [len(text) for text in root.locator(".mmb-response").all_inner_texts()]
+        lengths = [len(text) for text in root.locator(".mmb-body .mmb-caption").all_inner_texts()]
         page.keyboard.press("1" if lengths[0] >= lengths[1] else "2")
         expect(root.locator(".mmb-count")).to_have_text(f"{n + 1} of 50 judged")
         time.sleep(0.3)  # the guard against double clicks
