@@ -18,6 +18,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from mmbook import __version__
 from mmbook.publishing import (
     access,
+    captions,
     equation_table,
     exercise_index,
     labellers,
@@ -160,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     exercise_index.setup(app)
     previews.setup(app)
     page_ends.setup(app)
+    captions.setup(app)
     access.setup(app)
     weight.setup(app)
     app.connect("builder-inited", add_style)

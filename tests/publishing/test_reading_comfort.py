@@ -36,6 +36,13 @@ How many?
 print("three")
 ```
 
+```{code-cell} ipython3
+:caption: One bar is longer, by $R$ of the `other`.
+
+from mmbook import figures
+figures.bars({"one": 1.0, "two": 2.0}, "score")
+```
+
 ```{quiz}
 What is $1 + 1$ for a {term}`policy`?
 
@@ -374,3 +381,13 @@ def test_ids_are_unique_and_roles_are_those_of_today():
         '<section class="exercise-content"></section>'
         '<div class="citation-list"><div class="citation">b</div></div>'
     )
+
+
+def test_what_a_cell_draws_has_a_number_a_caption_and_words(page, site):
+    figure = page.locator("figure.mm-figure")
+    assert figure.locator("figcaption").inner_text().split(",")[0] == "Fig. 2.2 One bar is longer"
+    assert figure.locator("figcaption mjx-container").count() == 1
+    assert "two" in figure.locator("img").get_attribute("alt")
+    cells = nbformat.read(site / "_notebooks/book/chapter.ipynb", as_version=4).cells
+    drawn = next(i for i, cell in enumerate(cells) if "figures.bars" in cell.source)
+    assert cells[drawn + 1].source.startswith("*Fig. 2.2:* One bar is longer, by $R$")
