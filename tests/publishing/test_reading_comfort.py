@@ -391,3 +391,19 @@ def test_what_a_cell_draws_has_a_number_a_caption_and_words(page, site):
     cells = nbformat.read(site / "_notebooks/book/chapter.ipynb", as_version=4).cells
     drawn = next(i for i, cell in enumerate(cells) if "figures.bars" in cell.source)
     assert cells[drawn + 1].source.startswith("*Fig. 2.2:* One bar is longer, by $R$")
+
+
+def test_the_font_of_the_icons_has_those_that_the_page_uses_and_few_others(browser, site):
+    from fontTools.ttLib import TTFont
+
+    static, page = site / "_static", browser.new_page()
+    loaded: list[str] = []
+    page.on("response", lambda r: loaded.append(r.url.rpartition("/")[2]))
+    page.goto(f"{site.as_uri()}/book/chapter.html")
+    page.wait_for_load_state("networkidle")
+    used = page.evaluate("""() => [...document.querySelectorAll(".fa-solid")].map(
+        icon => getComputedStyle(icon, "::before").content.codePointAt(1))""")
+    page.close()
+    font = TTFont(static / "vendor/fontawesome/webfonts/fa-solid-900.woff").getBestCmap()
+    assert used and set(used) <= set(font) and len(font) < 100
+    assert "fa-solid-900.woff" in loaded and "fa-solid-900.woff2" not in loaded
