@@ -398,9 +398,9 @@ def test_the_font_of_the_icons_has_those_that_the_page_uses_and_few_others(brows
 
     static, page = site / "_static", browser.new_page()
     loaded: list[str] = []
-    page.on("response", lambda r: loaded.append(r.url.rpartition("/")[2]))
+    page.on("requestfinished", lambda r: loaded.append(r.url.rpartition("/")[2]))
     page.goto(f"{site.as_uri()}/book/chapter.html")
-    page.wait_for_load_state("networkidle")
+    page.evaluate("() => document.fonts.ready")
     used = page.evaluate("""() => [...document.querySelectorAll(".fa-solid")].map(
         icon => getComputedStyle(icon, "::before").content.codePointAt(1))""")
     page.close()
