@@ -164,6 +164,71 @@ def test_the_web_addresses_are_the_ones_we_know():
     assert found == EXTERNAL
 
 
+# Numbers
+
+
+UNIT = r"(?:-fold|\s(?:percent|seconds|hours|ms|[KMG]B|kB|points|times|nats|steps|updates))\b|\s?%"
+AMOUNT = re.compile(rf"(?<![\w.,/:-])(\d[\d,]*(?:\.\d+)?)(?:{UNIT})|(?<![\w.,/:-])(\d+\.\d+)(?![\w.])")
+GIVEN = {  # not measured: settings, what follows by arithmetic, what others report, versions
+    "corrections": "4.3", "sources": "4.3", "contrastive": "0.08 0.3 0.7 0.8", "fusion": "0.8",
+    "generation": "24", "training": "260 600", "evaluation": "0.50 2000", "scaling": "0.17 3.7 4 250",
+    "mdp": "0.729 5", "policy-gradients": "75000", "q-learning": "0.25 0.01", "beyond-ppo": "0.64",
+    "trust-regions": "128 0.98 0.99 30000", "feedback": "5 70 80 90 3.5 0.6 82 73",
+    "ppo-rlhf": "1.5 16 80 1.16", "reward-model": "0.9 2.2 2.5",
+}  # fmt: skip
+ASIDE = (
+    r"\A---\n.*?\n---\n",
+    r"^(`{3,})\{(?:code-cell|math|quiz|literalinclude|glossary).*?^\1$",
+    r"^```\{exercise-start\}.*?^```\{exercise-end\}",
+    r"^```\{admonition\} Before you run on.*?^```$",
+)
+
+
+def amounts(text: str) -> list[str]:
+    """Amounts typed into the prose of a page that no code and no formula of that page has.
+
+    Questions put to the reader are left out; so is 95 %, the level of every interval.
+    """
+    cells = re.findall(r"^```\{(?:code-cell|math)\}.*?^```$|\$\$.*?\$\$", text, re.S | re.M)
+    bare = re.sub(
+        r"^(`{3,})\{(?:code-cell|math).*?^\1$|\$\$.*?\$\$|\{number\}`[^`]*`", "", text, flags=re.S | re.M
+    )
+    cells += re.findall(r"\$[^$\n]+\$|`[^`\n]+`", bare)
+    known = {
+        n.replace(",", "").replace("_", "") for n in re.findall(r"\d[\d,_]*(?:\.\d+)?", "\n".join(cells))
+    }
+    for pattern in ASIDE:
+        text = re.sub(pattern, "", text, flags=re.S | re.M)
+    text = re.sub(
+        r"\{[\w:]+\}`[^`]*`|\$\$.*?\$\$|\$[^$]+\$|`[^`]*`|^:.*$|\]\([^)]*\)", "", text, flags=re.S | re.M
+    )
+    found = [(one or other).replace(",", "") for one, other in AMOUNT.findall(text)]
+    return [n for n in found if n != "95" and not {n, f"{float(n) / 100:g}"} & known]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It is right in 73 % of the cases, 2.5 times the 0.31 of chance.", ["73", "2.5", "0.31"]),
+        ("It is right in {number}`a.b:.0%` of the cases; see {eq}`eq:x-1.5` and [](a1.2.md).", []),
+        ("After 300 steps of 0.1.\n\n```{code-cell} ipython3\ntrain(steps=300, lr=0.1)\n```\n", []),
+        ("A slip of 20 %, $p = 0.2$, an interval of 95 %, 1,200 times.", ["1200"]),
+        ("```{admonition} Before you run on\n:class: tip\nWill it be 0.5 or 0.9?\n```\n", []),
+        ("Version 1.12.0 of page 3/4 in 2024, 12 cats.", []),
+    ],
+)
+def test_amounts_that_are_typed_are_found(text, found):
+    assert amounts(text) == found
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem not in ("index", "glossary")], ids=lambda p: p.stem
+)
+def test_no_measured_number_is_typed_into_prose(page):
+    typed = set(amounts(page.read_text(encoding="utf-8"))) - set(GIVEN.get(page.stem, "").split())
+    assert not typed, f"{page.name}: read {sorted(typed)} from a run with {{number}}, or name them in GIVEN"
+
+
 # References
 
 
