@@ -16,9 +16,8 @@ Answer = Callable[..., Any]
 
 def _compare(got: Any, right: Any, mistakes: dict[str, Any]) -> None:
     given = None if got is None else torch.as_tensor(np.asarray(got, float))
-    compare(
-        given, torch.as_tensor(right).double(), {k: torch.as_tensor(x).double() for k, x in mistakes.items()}
-    )
+    wrong = {says: torch.tensor(x, dtype=torch.float64) for says, x in mistakes.items()}
+    compare(given, torch.tensor(right, dtype=torch.float64), wrong)
 
 
 @exercise("practice-triage/decide")
@@ -72,7 +71,7 @@ def other_rates(answer: Answer) -> None:
 @exercise("practice-triage/asking")
 def worth_of_asking(answer: Answer) -> None:
     """`answer(joint, C)`: by how much y, seen beside x, lowers the least mean cost; joint (K, X, Y)."""
-    joint = np.random.default_rng(0).dirichlet(np.full(12, 0.5)).reshape(3, 2, 2)
+    joint = np.random.default_rng(10).dirichlet(np.full(12, 0.5)).reshape(3, 2, 2)
     C = np.array([[0.0, 1, 2], [5, 0, 1], [40, 6, 0]])
 
     def least(seen: np.ndarray) -> float:

@@ -10,14 +10,13 @@ from mmbook.world.triage import FINDINGS, URGENCY, Cases
 
 def cases(data: Cases, rows: Sequence[int]) -> Drawing:
     """Some cases: the scan, the wave of the pulse, the note, what they show, and the urgency."""
-    said = [f"{data.sentence(row)!r}, {URGENCY[data.label[row]]}" for row in rows]
+    note = {row: f"“{data.sentence(row)}”" if data.present[row, 2] else "missing" for row in rows}
+    said = [f"note {note[row]}, {URGENCY[data.label[row]]}" for row in rows]
     with drawing(0.95 * len(rows), f"Invented cases: {'; '.join(said)}", "png", 6.0) as figure:
         for i, row in enumerate(rows):
             bottom, tall = 1 - (i + 0.93) / len(rows), 0.86 / len(rows)
-            scan, pulse = (
-                figure.add_axes((0.0, bottom, 0.14, tall)),
-                figure.add_axes((0.17, bottom, 0.3, tall)),
-            )
+            scan = figure.add_axes((0.0, bottom, 0.14, tall))
+            pulse = figure.add_axes((0.17, bottom, 0.3, tall))
             there = data.present[row]
             if there[0]:
                 scan.imshow(data.scan[row])
@@ -31,10 +30,8 @@ def cases(data: Cases, rows: Sequence[int]) -> Drawing:
             shown = [
                 names[data.findings[row, j]] if there[j] else "–" for j, names in enumerate(FINDINGS.values())
             ]
-            middle, note = bottom + tall / 2, f"“{data.sentence(row)}”" if there[2] else "missing"
-            figure.text(
-                0.5, middle + 0.12 / len(rows), note, va="center", color=INK if there[2] else REFERENCE
-            )
+            middle, colour = bottom + tall / 2, INK if there[2] else REFERENCE
+            figure.text(0.5, middle + 0.12 / len(rows), note[row], va="center", color=colour)
             figure.text(0.5, middle - 0.2 / len(rows), ", ".join(shown), va="center", size=9)
             figure.text(0.99, middle - 0.2 / len(rows), URGENCY[data.label[row]], va="center", ha="right",
                         weight="bold", color=TRUTH)  # fmt: skip
