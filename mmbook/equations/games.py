@@ -11,7 +11,8 @@ from ._arguments import check_shapes, widen
 def exploitability(A: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """How much the best answers to x (I,) and to y (J,) win together: 0 at an equilibrium, never less.
 
-    Implements {eq}`eq:exploitability`. Raises ValueError for shapes that do not fit. Source: von Neumann 1928.
+    Implements {eq}`eq:exploitability`. Raises ValueError for shapes that do not fit. Source: von
+    Neumann 1928.
     """
     check_shapes(**{"A[:, 0]": A[:, 0], "x": x})
     check_shapes(**{"A[0]": A[0], "y": y})

@@ -21,7 +21,7 @@ def mixtures(
     that are no mixtures.
     """
     said = ", ".join(f"{name} {x:.2f}" for name, x in zip(names, np.asarray(target), strict=True))
-    with drawing(2.6, f"Mixtures of {', '.join(names)}; the cross is at {said}.") as figure:
+    with drawing(2.8, f"Mixtures of {', '.join(names)}; the cross is at {said}.") as figure:
         panels = figure.subplots(1, len(paths), squeeze=False)[0]
         for axes, (title, path), colour in zip(panels, paths.items(), colours, strict=False):
             path = np.asarray(path, float)
@@ -35,9 +35,9 @@ def mixtures(
             axes.plot(*(np.asarray(target) @ CORNERS), "+", color=TRUTH, markersize=13, markeredgewidth=2.5)
             for name, (x, y) in zip(names, CORNERS, strict=True):
                 axes.text(x, y + (0.04 if y else -0.05), name, ha="center", va="bottom" if y else "top")
-            axes.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.16, 1.02))
+            axes.set(aspect="equal", xlim=(-0.12, 1.12), ylim=(-0.42, 1.02))
             axes.set_axis_off()
-            axes.text(0.5, -0.26, title, ha="center", va="top", color=colour, weight="bold", size=10)
+            axes.text(0.5, -0.24, title, ha="center", va="top", color=colour, weight="bold", size=10)
             end = ", ".join(f"{x:.2f}" for x in path[-1])
             figure.alt += f" {title} ends at {end}."
     return figure

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbook.equations import action_value, bellman_optimality, option_model
-from mmbook.rl.planning import Plan, iterate, greedy, tables
+from mmbook.rl.planning import Plan, greedy, iterate, tables
 from mmbook.world.mdp import MDP
 
 

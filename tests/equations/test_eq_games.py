@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from test_eq_bellman import process
 
 from mmbook.equations import (
     back_door,
@@ -15,7 +16,6 @@ from mmbook.equations import (
     policy_value,
     regret_matching,
 )
-from tests.equations.test_eq_bellman import process
 
 F64 = torch.float64
 ROCK = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=F64)
