@@ -16,6 +16,7 @@ from mmbook.figures.contrastive import retrieved, score_table, sphere
 from mmbook.figures.diagrams import ALT, loop
 from mmbook.figures.evaluation import separation
 from mmbook.figures.live import explore, frames, watch
+from mmbook.figures.outlook import mixtures
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.rl import bars, binned, curves, value_map
@@ -43,8 +44,8 @@ COMMITTED: dict[str, tuple[str, ...]] = {"loop": (), "before-after": ("benchmark
 __all__ = [
     "COMMITTED", "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt",
     "bars", "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop",
-    "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere", "styles",
-    "value_map", "watch", "words", "wrong_words",
+    "mixtures", "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere",
+    "styles", "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 
