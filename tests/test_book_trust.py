@@ -285,9 +285,9 @@ def plain(name: str) -> str:
 def test_works_that_the_code_names_are_in_the_bibliography():
     known = set()
     for work in entries().values():
-        first = work["author"].split(" and ")[0]
-        surname = first.split(",")[0] if "," in first else first.split()[-1]
-        known.add((plain(surname).split()[-1], work["year"]))
+        for author in work["author"].split(" and "):  # of three authors the second stands before the "and"
+            surname = author.split(",")[0] if "," in author else author.split()[-1]
+            known.add((plain(surname).split()[-1], work["year"]))
     named = r"([A-Z][\w-]+)(?: and [A-Z][\w-]+| et al\.),? (1[89]\d\d|20[012]\d)\b"
     for path in MODULES:
         for surname, year in re.findall(named, path.read_text(encoding="utf-8")):
