@@ -41,20 +41,20 @@ def frames(answer: Callable[..., Any]) -> None:
 @exercise("multimodal-representations/patches")
 def patches(answer: Callable[..., Any]) -> None:
     """`answer(x, P)` cuts pictures x (B, H, W, C) into flat squares (B, T, P P C), in reading order."""
-    x, P = torch.arange(2 * 4 * 6 * 3).view(2, 4, 6, 3).float(), 2
-    right = patch_embedding(x, torch.eye(12), torch.zeros(12), P)
-    squares = x.reshape(2, 2, 2, 3, 2, 3)  # (B, down, P, across, P, C)
+    x, P = torch.arange(2 * 12 * 15 * 7).view(2, 12, 15, 7).float(), 3
+    right = patch_embedding(x, torch.eye(63), torch.zeros(63), P)
+    squares = x.reshape(2, 4, 3, 5, 3, 7)  # (B, down, P, across, P, C)
     mistakes: dict[str, Tensor] = {
-        "a bare reshape keeps the order in memory: it cuts strips of rows, not squares": x.reshape(2, 6, 12),
+        "a bare reshape keeps the order in memory: it cuts strips of rows, not squares": x.reshape(2, 20, 63),
         "the patches go down the columns first: reading order is row by row": squares.permute(
             0, 3, 1, 2, 4, 5
-        ).reshape(2, 6, 12),
+        ).reshape(2, 20, 63),
         "within a patch the columns come before the rows": squares.permute(0, 1, 3, 4, 2, 5).reshape(
-            2, 6, 12
+            2, 20, 63
         ),
         "within a patch the channels come first: (P, P, C) was asked for": squares.permute(
             0, 1, 3, 5, 2, 4
-        ).reshape(2, 6, 12),
+        ).reshape(2, 20, 63),
     }
     compare(answer(x.clone(), P), right, mistakes)
 

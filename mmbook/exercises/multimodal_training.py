@@ -15,7 +15,11 @@ from mmbook.exercises.comparing import compare
 @exercise("multimodal-training/clip")
 def clip(answer: Callable[..., Any]) -> None:
     """`answer(g, c)` is the gradient g, of any shape, no longer than c."""
-    for g, c in ((torch.tensor([[3.0, -4.0], [0.0, 12.0]]), 2.0), (torch.tensor([0.3, -0.4]), 2.0)):
+    for g, c in (
+        (torch.tensor([[3.0, -4.0], [0.0, 12.0]]), 2.0),
+        (torch.tensor([0.3, -0.4]), 2.0),
+        (torch.tensor([3.0, -4.0]), 2.0),
+    ):
         mistakes = {
             "a gradient that is short enough should stay as it is": g * c / g.norm(),
             "this cuts each number by itself, which changes the direction": g.clamp(-c, c),

@@ -102,9 +102,9 @@ def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> Non
         },
     )
     with np.errstate(all="ignore"):
-        cheap = numbers(answer(p_ref.copy(), R.copy(), 1e-3), (4,), "4 probabilities")
+        cheap = numbers(answer(p_ref.copy(), R.copy(), 1e-4), (4,), "4 probabilities")
     if not np.allclose(cheap, np.eye(4)[2], atol=1e-5):
         raise Mistake(
-            "right at beta = 0.4, but at beta = 0.001 your exponentials overflow: take the largest exponent "
+            "right at beta = 0.4, but at beta = 0.0001 your exponentials overflow: take the largest exponent "
             f"away from all of them first; got {cheap.tolist()}"
         )

@@ -68,9 +68,11 @@ def tie_probability(answer: Callable[..., Tensor]) -> None:
 def expected_calibration_error(answer: Callable[..., Any]) -> None:
     """`answer(p, right, bins)` is the expected calibration error of bets with probability p >= 1/2."""
     rng = np.random.default_rng(0)
-    size = np.abs(rng.normal(0, 2, 60))
-    lead = size * np.where(rng.random(60) < np.where(size < 1.5, 0.95, 0.7), 1, -1)  # modest, then boastful
-    p, right, bins = 1 / (1 + np.exp(-np.abs(lead))), (lead > 0).astype(float), 5
+    size, bins = np.append(np.abs(rng.normal(0, 1.5, 80)), 50.0), 5  # the last bet has probability 1
+    p = 1 / (1 + np.exp(-size))
+    often = np.array([1.0, 0.2, 1.0, 0.5, 1.0, 0.0])[(10 * p - 5).astype(int)]  # modest and boastful by turns
+    lead = size * np.where(rng.random(len(p)) < often, 1, -1)
+    right = (lead > 0).astype(float)
 
     def by(low: float, weight: bool = True, how: Callable[[float], float] = abs) -> Tensor:
         place = np.minimum(((p - low) / (1 - low) * bins).astype(int), bins - 1)

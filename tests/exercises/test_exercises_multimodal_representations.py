@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "representations.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["spectrogram", "patches", "skip-gram"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("multimodal-representations/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def cut(x, w, H):
@@ -37,34 +21,22 @@ SPECTROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("words", SPECTROGRAMS)
-def test_each_mistake_in_the_spectrogram_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-representations/spectrogram", SPECTROGRAMS[words])
-
-
 def squares(x, P):
     B, H, W, C = x.shape
     return x.reshape(B, H // P, P, W // P, P, C)
 
 
 PATCHES = {
-    "cuts strips of rows": lambda x, P: x.reshape(2, -1, P * P * 3),
-    "down the columns first": lambda x, P: squares(x, P).permute(0, 3, 1, 2, 4, 5).reshape(2, 6, 12),
-    "columns come before the rows": lambda x, P: squares(x, P).permute(0, 1, 3, 4, 2, 5).reshape(2, 6, 12),
-    "channels come first": lambda x, P: squares(x, P).permute(0, 1, 3, 5, 2, 4).reshape(2, 6, 12),
-    r"shape \(2, 6, 12\), got shape": lambda x, P: squares(x, P).transpose(2, 3),
+    "cuts strips of rows": lambda x, P: x.reshape(2, -1, P * P * 7),
+    "down the columns first": lambda x, P: squares(x, P).permute(0, 3, 1, 2, 4, 5).reshape(2, 20, 63),
+    "columns come before the rows": lambda x, P: squares(x, P).permute(0, 1, 3, 4, 2, 5).reshape(2, 20, 63),
+    "channels come first": lambda x, P: squares(x, P).permute(0, 1, 3, 5, 2, 4).reshape(2, 20, 63),
+    r"shape \(2, 20, 63\), got shape": lambda x, P: squares(x, P).transpose(2, 3),
 }
 
 
-@pytest.mark.parametrize("words", PATCHES)
-def test_each_mistake_in_the_patches_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-representations/patches", PATCHES[words])
-
-
-def parts(u, v, n):
-    return (u * v).sum(-1), (n * u[:, None]).sum(-1)
+def of_scores(loss):
+    return lambda u, v, n: loss((u * v).sum(-1), (n * u[:, None]).sum(-1))
 
 
 def log(x):
@@ -81,7 +53,8 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-representations/skip-gram", lambda u, v, n: LOSSES[words](*parts(u, v, n)))
+MISTAKES = {
+    "multimodal-representations/spectrogram": SPECTROGRAMS,
+    "multimodal-representations/patches": PATCHES,
+    "multimodal-representations/skip-gram": {words: of_scores(loss) for words, loss in LOSSES.items()},
+}
