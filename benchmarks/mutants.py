@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
 
 OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub, ast.Mult), ast.Sub: (ast.Add, ast.Mult), ast.Mult: (ast.Div, ast.Add),
-    ast.Div: (ast.Mult, ast.FloorDiv), ast.FloorDiv: (ast.Mult,), ast.Pow: (ast.Mult,), ast.MatMult: (ast.Mult,),
-    ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,),
+    ast.Div: (ast.Mult, ast.FloorDiv), ast.FloorDiv: (ast.Mult,), ast.Pow: (ast.Mult,),
+    ast.MatMult: (ast.Mult,), ast.BitAnd: (ast.BitOr,), ast.BitOr: (ast.BitAnd,),
     ast.Eq: (ast.NotEq, ast.GtE, ast.LtE), ast.NotEq: (ast.Eq,), ast.Lt: (ast.LtE, ast.Gt, ast.GtE),
-    ast.LtE: (ast.Lt, ast.Gt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt, ast.LtE), ast.GtE: (ast.Gt, ast.Lt, ast.LtE),
-    ast.In: (ast.NotIn,), ast.NotIn: (ast.In,), ast.And: (ast.Or,), ast.Or: (ast.And,),
+    ast.LtE: (ast.Lt, ast.Gt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt, ast.LtE), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
+    ast.And: (ast.Or,), ast.Or: (ast.And,),
 }  # fmt: skip
-# Calls that are mistaken for each other; all others are dropped, or lose an argument.
+# Calls that are mistaken for each other.
 NAMES = {
-    "sum": ("mean",), "mean": ("sum",), "max": ("min", "mean"), "min": ("max",), "amax": ("amin", "mean"), "amin": ("amax",),
-    "argmax": ("argmin",), "argmin": ("argmax",), "exp": ("log",), "log": ("exp", "log2"), "log_softmax": ("softmax",),
-    "softmax": ("log_softmax",), "logsigmoid": ("sigmoid",), "sigmoid": ("logsigmoid",), "square": ("abs",),
-    "abs": ("square",), "norm": ("sum",), "minimum": ("maximum",), "maximum": ("minimum",), "prod": ("sum",),
-    "round": ("floor", "trunc"), "sqrt": ("exp",), "rfft": ("fft",), "cumsum": ("cumprod",), "ones_like": ("zeros_like",),
-    "zeros_like": ("ones_like",), "clone": (), "xlogy": ("mul",), "expm1": ("exp",), "gather": (), "float": ("half",),
-    "flatnonzero": ("argmax",),
+    "sum": ("mean",), "mean": ("sum",), "max": ("min", "mean"), "min": ("max",), "amax": ("amin", "mean"),
+    "amin": ("amax",), "argmax": ("argmin",), "argmin": ("argmax",), "exp": ("log",), "log": ("exp", "log2"),
+    "log_softmax": ("softmax",), "softmax": ("log_softmax",), "logsigmoid": ("sigmoid",),
+    "sigmoid": ("logsigmoid",), "square": ("abs",), "abs": ("square",), "norm": ("sum",), "xlogy": ("mul",),
+    "minimum": ("maximum",), "maximum": ("minimum",), "prod": ("sum",), "round": ("floor", "trunc"),
+    "sqrt": ("exp",), "rfft": ("fft",), "cumsum": ("cumprod",), "ones_like": ("zeros_like",),
+    "zeros_like": ("ones_like",), "expm1": ("exp",), "float": ("half",), "flatnonzero": ("argmax",),
 }  # fmt: skip
 COMMUTE = ("min", "max", "minimum", "maximum")  # to exchange their arguments changes nothing
 Mutant = tuple[str, str]  # the changed lines, "before -> after"; the whole code
@@ -35,7 +40,7 @@ def mutants(code: str, function: str) -> Iterator[Mutant]:
     seen = {ast.unparse(tree)}
     arguments = [a.arg for a in body.args.args]
     for place, node in enumerate(ast.walk(body)):
-        for number, _ in enumerate(changes(copy.deepcopy(node), arguments)):
+        for number, _ in enumerate(changes(node, arguments)):
             other = copy.deepcopy(tree)
             inside = next(x for x in other.body if isinstance(x, ast.FunctionDef) and x.name == function)
             target = list(ast.walk(inside))[place]
@@ -76,6 +81,7 @@ def changes(node: ast.AST, arguments: list[str]) -> Iterator[ast.AST | None]:
         else:
             yield node.left
             yield node.right
+            yield with_(node, left=ast.UnaryOp(ast.USub(), node.left))
             if isinstance(node.op, ast.Mult | ast.Pow):
                 yield ast.BinOp(node.left, ast.Mult(), node)  # a factor twice
                 yield ast.BinOp(node, ast.Mult(), node.right)
@@ -101,7 +107,6 @@ def changes(node: ast.AST, arguments: list[str]) -> Iterator[ast.AST | None]:
     elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         yield node.value
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in arguments:
-        yield ast.UnaryOp(ast.USub(), node)
         yield from (ast.Name(x, ast.Load()) for x in arguments if x != node.id)
     elif isinstance(node, ast.Return) and node.value:
         yield ast.Return(ast.UnaryOp(ast.USub(), node.value))
@@ -140,3 +145,22 @@ def calls(node: ast.Call) -> Iterator[ast.AST | None]:
         yield node.func.value  # x.detach() -> x
     if node.args:
         yield node.args[0]  # f(x) -> x
+
+
+def spoiling(answer: Callable[..., Any], place: int) -> tuple[Callable[..., Any], list[bool]]:
+    """The answer, which after its work changes one of its arguments in place; and whether it could."""
+    done: list[bool] = []
+
+    def asked(*given: Any) -> Any:
+        got, x = answer(*given), given[place]
+        if isinstance(x, list):
+            x.append(x[0])
+        elif isinstance(x, torch.Tensor | np.ndarray):
+            with torch.no_grad():
+                x[...] = ~x if x.dtype in (torch.bool, np.dtype(bool)) else x + 1
+        else:
+            return got
+        done.append(True)
+        return got
+
+    return asked, done

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbook.equations import patch_embedding, skip_gram_loss, spectrogram
 from mmbook.exercises import exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("multimodal-representations/spectrogram")
@@ -86,4 +86,6 @@ def skip_gram(answer: Callable[..., Any]) -> None:
             fits - not_fits.sum(-1)
         ).mean(),
     }
-    compare(answer(u.clone(), v.clone(), n.clone()), skip_gram_loss(u, v, n), mistakes)
+    learned = [x.clone().requires_grad_() for x in (u, v, n)]
+    compare(got := answer(*learned), skip_gram_loss(u, v, n), mistakes)
+    reaches(got, *learned)

@@ -9,7 +9,7 @@ import torch
 
 from mmbook.equations import clip_gradient, uncertainty_loss
 from mmbook.exercises import exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("multimodal-training/clip")
@@ -49,4 +49,6 @@ def uncertainty(answer: Callable[..., Any]) -> None:
         "add up over the tasks: this is their mean": uncertainty_loss(L, s) / 3,
         "s is the logarithm of the variance, not the variance": (L / s + s / 2).sum(),
     }
-    compare(answer(L.clone(), s.clone()), uncertainty_loss(L, s), mistakes)
+    learned = [x.clone().requires_grad_() for x in (L, s)]
+    compare(got := answer(*learned), uncertainty_loss(L, s), mistakes)
+    reaches(got, *learned)

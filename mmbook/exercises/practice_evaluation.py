@@ -103,7 +103,12 @@ def interval_by_picture(answer: Callable[[np.ndarray], Any]) -> None:
     if width == 0:
         raise Mistake("every draw was the same: draw with replacement")
     if abs(width / right - 1) < 0.1:
-        if not 0.8 < 2 * (x.mean() - low) / width < 1.2:
+        below, whole = x.mean() - low, width  # one interval has noise, so add up some more
+        for _ in range(7):
+            x = (rng.random((150, 6)) < 0.5).astype(float)
+            low, high = answer(x)
+            below, whole = below + x.mean() - low, whole + high - low
+        if not 0.95 < 2 * below / whole < 1.05:
             raise Mistake("the interval is lopsided: leave 2.5 % out at each end, as many low as high")
         return
     for says, wrong in known.items():

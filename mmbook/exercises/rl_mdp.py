@@ -82,7 +82,7 @@ def sweep(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]) ->
 @exercise("rl-mdp/best-captions")
 def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> None:
     """The best policy over whole captions when leaving the reference costs beta a nat."""
-    p_ref, R, beta = np.array([0.6, 0.25, 0.1, 0.05]), np.array([-1.0, 0.5, 1.0, 0.0]), 0.4
+    p_ref, R, beta = np.array([0.6, 0.25, 0.1, 0.05]), np.array([-1.5, 0.5, 1.0, 0.0]), 0.4
     got = numbers(answer(p_ref.copy(), R.copy(), beta), (4,), "one probability for each of the 4 captions")
     weights = p_ref * np.exp(R / beta)
     right = weights / weights.sum()

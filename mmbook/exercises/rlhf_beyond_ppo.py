@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 
 from mmbook.equations import best_of_n_policy, dpo_loss, log_prob
 from mmbook.exercises import Mistake, exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("rlhf-beyond-ppo/dpo-loss")
@@ -49,8 +49,9 @@ def response_log_prob(answer: Callable[..., Tensor]) -> None:
     each = log_prob(z, ids)
     last = m - torch.nn.functional.pad(m[:, 1:], (0, 1))
     shifted = log_prob(z[:, :-1], ids[:, 1:]) * m[:, 1:]
+    got = answer(learned := z.clone().requires_grad_(), ids, m)
     compare(
-        answer(z, ids, m),
+        got,
         (each * m).sum(1),
         {
             "padding is counted: multiply by m before the sum": each.sum(1),
@@ -62,6 +63,7 @@ def response_log_prob(answer: Callable[..., Tensor]) -> None:
             "these are probabilities: take the logarithm": (each * m).sum(1).exp(),
         },
     )
+    reaches(got, learned)
 
 
 @exercise("rlhf-beyond-ppo/best-of-n")

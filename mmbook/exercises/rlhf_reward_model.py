@@ -68,7 +68,7 @@ def tie_probability(answer: Callable[..., Tensor]) -> None:
 def expected_calibration_error(answer: Callable[..., Any]) -> None:
     """`answer(p, right, bins)` is the expected calibration error of bets with probability p >= 1/2."""
     rng = np.random.default_rng(0)
-    size, bins = np.append(np.abs(rng.normal(0, 1.5, 80)), 50.0), 5  # the last bet has probability 1
+    size, bins = np.append(rng.uniform(0, 3, 200), 50.0), 5  # the last bet has probability 1
     p = 1 / (1 + np.exp(-size))
     often = np.array([1.0, 0.2, 1.0, 0.5, 1.0, 0.0])[(10 * p - 5).astype(int)]  # modest and boastful by turns
     lead = size * np.where(rng.random(len(p)) < often, 1, -1)

@@ -21,13 +21,15 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", re.M | re.S)
 CALL = re.compile(r'^check(?:_answer)?\("([\w-]+/[\w-]+)", (\w+)\)', re.M)
+CHECKED = re.compile(r"^(from mmbook\.exercises import .*|check(_answer)?\(.*)\n", re.M)
 # What a checker says to an answer that is wrong in a way it does not know: it stopped, it has another shape
 # or type, or its numbers stand beside the right ones.
 GENERIC = re.compile(
     r"^your answer stopped with|, got (nothing|shape|None|a?n? ?\w+$)|^expected |"
     r"^the result (is|should be) |^row \d|^your interval is|^for KL = |where .* is right|"
     r"a tensor \(B, T\)|one number, a tensor|^give two numbers|yours is another one|"
-    r"; it is off by|should have the shape|^the value is right and the gradients are not"
+    r"^right, but your answer changes|; it is off by|should have the shape|"
+    r"^the value is right and the gradients are not"
 )
 
 
@@ -50,8 +52,7 @@ def solutions() -> dict[str, tuple[str, str]]:
 def answer_of(cell: str, name: str) -> Callable[..., Any]:
     """What a solution's cell calls `name`; nothing is checked."""
     scope: dict[str, Any] = {"np": np, "torch": torch}
-    scope |= dict.fromkeys(("check", "check_answer"), lambda *_: None)
-    exec(re.sub(r"^from mmbook\.exercises import .*\n", "", cell, flags=re.M), scope)
+    exec(CHECKED.sub("", cell), scope)
     return scope[name]
 
 
@@ -63,6 +64,20 @@ def message(name: str, answer: Any) -> str | None:
         except Mistake as mistake:
             return str(mistake)
     return None
+
+
+def named(name: str, rows: dict[str, Callable[..., Any]]) -> dict[str, str]:
+    """Words -> message of an exercise's mistakes; raises ValueError where one has not its own."""
+    said = {words: message(name, answer) for words, answer in rows.items()}
+    for words, told in said.items():
+        if told is None:
+            raise ValueError(f"{name}: the mistake {words!r} is called right")
+        if (fits := [x for x in rows if re.search(x, told)]) != [words]:
+            raise ValueError(f"{name}: {told!r} should fit {words!r} alone, but fits {fits}")
+    told = [x for x in said.values() if x and not GENERIC.search(x)]
+    if len(set(told)) < len(told):
+        raise ValueError(f"{name}: two mistakes have one message")
+    return {words: x for words, x in said.items() if x}
 
 
 def hints() -> dict[str, list[str]]:
@@ -101,6 +116,17 @@ def _sentences(function: ast.FunctionDef) -> Iterable[str]:
                 continue
             if len(" ".join(parts).replace("\\", "").split()) > 3:
                 yield "".join(parts)
+
+
+def unreached(said: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Sentences of the checkers that no mistake has heard; `said` has the messages of each exercise."""
+    every = [told for rows in said.values() for told in rows.values()]
+    heard = {name: list(rows.values()) for name, rows in said.items()}
+    missing = {
+        name: [hint for hint in rows if not any(re.search(hint, told) for told in heard.get(name, every))]
+        for name, rows in hints().items()
+    }
+    return {name: rows for name, rows in missing.items() if rows}
 
 
 def registered() -> list[str]:

@@ -69,6 +69,7 @@ SPREADS = {
     "logarithm of the mean": lambda u: -2 * (torch.pdist(unit(u)) ** 2).mean(),
     "logarithm is missing": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean(),
     "sign is wrong": lambda u: -(-2 * torch.pdist(unit(u)) ** 2).exp().mean().log(),
+    "stay in torch": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean().log().item(),
     "not the sum": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().sum().log(),
 }
 

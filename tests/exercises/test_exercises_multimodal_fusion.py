@@ -40,6 +40,7 @@ AVERAGES = {
     "not over the batch": lambda h, a, m: (inside(a, m, 0) * h).sum(1),
     "take their softmax": lambda h, a, m: (a[:, None] * h * m[..., None]).sum(1),
     "NaN times 0 is NaN": lambda h, a, m: (inside(a, m) * h).sum(1),
+    "stay in torch": lambda h, a, m: (inside(a.detach(), m) * h.masked_fill(m[..., None] == 0, 0.0)).sum(1),
     r"shape \(4, 2\), got shape \(4, 3\)": lambda h, a, m: (inside(a, m) * h).sum(2),
 }
 
@@ -51,6 +52,7 @@ PRODUCTS = {
     "not beside their product": lambda h, m: 1 + (h * m[..., None]).prod(1),
     "and what is missing is a factor of 1": lambda h, m: 1 + h.masked_fill(m[..., None] == 0, 1.0).prod(1),
     "this is a sum": lambda h, m: (1 + h * m[..., None]).sum(1),
+    "stay in torch": lambda h, m: (1 + h.detach().masked_fill(m[..., None] == 0, 0.0)).prod(1),
     "mask is not used": lambda h, m: (1 + h).prod(1),
     "NaN times 0 is NaN": lambda h, m: (1 + h * m[..., None]).prod(1),
 }

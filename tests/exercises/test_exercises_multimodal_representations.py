@@ -49,6 +49,7 @@ LOSSES = {
     "negatives are averaged": lambda a, b: -(log(a) + log(-b).mean(-1)).mean(),
     "negatives are missing": lambda a, b: -log(a).mean(),
     "this is the sum": lambda a, b: -(log(a) + log(-b).sum(-1)).sum(),
+    "stay in torch": lambda a, b: -(log(a) + log(-b).sum(-1)).mean().detach(),
     "put them through a sigmoid": lambda a, b: -(a - b.sum(-1)).mean(),
 }
 

@@ -19,6 +19,7 @@ WEIGHTS = {
     "for squared errors": lambda L, s: ((-s).exp() * L / 2 + s / 2).sum(),
     "this one falls": lambda L, s: ((-s).exp() * L - s / 2).sum(),
     "this is their mean": lambda L, s: ((-s).exp() * L + s / 2).mean(),
+    "stay in torch": lambda L, s: (L / s.detach().exp() + s.detach() / 2).sum(),
     "not the variance": lambda L, s: (L / s + s / 2).sum(),
     r"one number, got shape \(3,\)": lambda L, s: (-s).exp() * L + s / 2,
 }
