@@ -24,10 +24,11 @@ from collected import (
     CHECKED,
     GENERIC,
     answer_of,
+    faults,
     hints,
     message,
+    messages,
     mistakes,
-    named,
     registered,
     solutions,
     unreached,
@@ -68,14 +69,17 @@ def main() -> None:
     reasons = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
     known = {(name, x) for rows in reasons.values() for name, changes in rows.items() for x in changes}
     wrong, solved, said, table, alive = mistakes(), solutions(), {}, {}, set()
-    if not registered() == sorted(solved) == sorted(wrong):
-        raise ValueError(
-            f"{set(registered()) ^ set(solved)}, {set(registered()) ^ set(wrong)}: not everywhere"
-        )
+    every = {*registered(), *solved, *wrong}
+    problems = [
+        f"{name}: it has no {what}"
+        for what, have in {"checker": registered(), "solution": solved, "mistakes": wrong}.items()
+        for name in sorted(every.difference(have))
+    ]
     for name, (cell, function) in sorted(solved.items()):
         if told := message(name, answer_of(cell, function)):
-            raise ValueError(f"{name}: the published solution is told: {told}")
-        said[name] = named(name, wrong[name])
+            problems.append(f"{name}: the published solution is told: {told}")
+        said[name] = messages(name, wrong.get(name, {}))
+        problems += faults(name, said[name])
         found = list(tried(name, cell, function))
         passed = [change for change, told in found if told is None]
         alive |= {(name, change) for change in passed}
@@ -93,12 +97,10 @@ def main() -> None:
         counts = {key: x if isinstance(x, int) else len(x) for key, x in table[name].items()}
         print(name, *(f"{key} {count}" for key, count in counts.items()), flush=True)
         print(*(f"  survives: {x}\n" for x in table[name]["survived"]), sep="", end="")
-    if missing := unreached(said):
-        raise ValueError(f"no mistake reaches these sentences: {missing}")
-    if old := known - alive:
-        raise ValueError(
-            f"{EQUIVALENT.name} has mutants that are not made, or that are caught: {sorted(old)}"
-        )
+    problems += [f"{name}: no mistake hears {x!r}" for name, rows in unreached(said).items() for x in rows]
+    problems += [f"{name}: {EQUIVALENT.name} has a mutant that is caught: {x}" for name, x in known - alive]
+    if problems:
+        raise SystemExit("\n".join(problems))
     says = {
         "mistakes": "typical mistakes that have a message of their own",
         "generic": "wrong answers that are told their error, their shape or the right numbers",

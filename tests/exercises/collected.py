@@ -22,6 +22,7 @@ ROOT = FOLDER.parents[1]
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", re.M | re.S)
 CALL = re.compile(r'^check(?:_answer)?\("([\w-]+/[\w-]+)", (\w+)\)', re.M)
 CHECKED = re.compile(r"^(from mmbook\.exercises import .*|check(_answer)?\(.*)\n", re.M)
+ASKED = re.compile(r'check\("([\w-]+/[\w-]+)", (\w+)\[words\]\)')
 # What a checker says to an answer that is wrong in a way it does not know: it stopped, it has another shape
 # or type, or its numbers stand beside the right ones.
 GENERIC = re.compile(
@@ -34,19 +35,22 @@ GENERIC = re.compile(
 
 
 def mistakes() -> dict[str, dict[str, Callable[..., Any]]]:
-    """Exercise -> words of the message, a regular expression -> wrong answer; each file has MISTAKES."""
+    """Exercise -> words of the message, a regular expression -> wrong answer.
+
+    They are MISTAKES of each test file, or what it asks in the form `check("<page>/<name>", ROWS[words])`.
+    """
     found: dict[str, dict[str, Callable[..., Any]]] = {}
     for path in sorted(FOLDER.glob("test_exercises_*.py")):
-        for name, rows in import_module(path.stem).MISTAKES.items():
-            found.setdefault(name, {}).update(rows)
+        module, asked = import_module(path.stem), ASKED.findall(path.read_text("utf-8"))
+        found |= getattr(module, "MISTAKES", None) or {name: getattr(module, rows) for name, rows in asked}
     return dict(sorted(found.items()))
 
 
 def solutions() -> dict[str, tuple[str, str]]:
-    """Exercise -> the cell that solves it and the name that the cell gives to the answer."""
+    """Exercise -> the cell that solves it, as far as the check, and the name that it gives to the answer."""
     pages = sorted((ROOT / "book").rglob("*.md"))
     cells = (cell for page in pages for cell in CELL.findall(page.read_text("utf-8")))
-    return {call[1]: (cell, call[2]) for cell in cells if (call := CALL.search(cell))}
+    return {call[1]: (cell[: call.end()] + "\n", call[2]) for cell in cells if (call := CALL.search(cell))}
 
 
 def answer_of(cell: str, name: str) -> Callable[..., Any]:
@@ -66,18 +70,22 @@ def message(name: str, answer: Any) -> str | None:
     return None
 
 
-def named(name: str, rows: dict[str, Callable[..., Any]]) -> dict[str, str]:
-    """Words -> message of an exercise's mistakes; raises ValueError where one has not its own."""
-    said = {words: message(name, answer) for words, answer in rows.items()}
+def messages(name: str, rows: dict[str, Callable[..., Any]]) -> dict[str, str]:
+    """Words -> message of an exercise's mistakes, "" for one that is called right."""
+    return {words: message(name, answer) or "" for words, answer in rows.items()}
+
+
+def faults(name: str, said: dict[str, str]) -> list[str]:
+    """What is wrong with the messages of an exercise: passes, foreign words, one message for two mistakes."""
+    found = [f"{name}: {words!r} is called right" for words, told in said.items() if not told]
     for words, told in said.items():
-        if told is None:
-            raise ValueError(f"{name}: the mistake {words!r} is called right")
-        if (fits := [x for x in rows if re.search(x, told)]) != [words]:
-            raise ValueError(f"{name}: {told!r} should fit {words!r} alone, but fits {fits}")
-    told = [x for x in said.values() if x and not GENERIC.search(x)]
-    if len(set(told)) < len(told):
-        raise ValueError(f"{name}: two mistakes have one message")
-    return {words: x for words, x in said.items() if x}
+        fits = [x for x in said if re.search(x, told)]
+        same = [x for x in said if x != words and said[x] == told and not GENERIC.search(told)]
+        if told and fits != [words]:
+            found.append(f"{name}: {told!r} should fit {words!r} alone, but fits {fits}")
+        elif same:
+            found.append(f"{name}: {words!r} and {same} have one message")
+    return found
 
 
 def hints() -> dict[str, list[str]]:

@@ -15,10 +15,11 @@ from collected import (
     GENERIC,
     ROOT,
     answer_of,
+    faults,
     hints,
     message,
+    messages,
     mistakes,
-    named,
     registered,
     solutions,
     unreached,
@@ -44,7 +45,7 @@ def benchmarks() -> Iterator[dict[str, ModuleType]]:
 @pytest.fixture(scope="module")
 def said() -> dict[str, dict[str, str]]:
     """Exercise -> words -> message of all mistakes."""
-    return {name: named(name, rows) for name, rows in MISTAKES.items()}
+    return {name: messages(name, rows) for name, rows in MISTAKES.items()}
 
 
 def test_every_exercise_has_a_solution_and_mistakes():
@@ -59,6 +60,7 @@ def test_the_published_solution_is_right(name, capsys):
 
 
 def test_every_mistake_has_a_message_that_no_other_has(said):
+    assert [x for name, rows in said.items() for x in faults(name, rows)] == []
     own = {name: [x for x in rows.values() if not GENERIC.search(x)] for name, rows in said.items()}
     assert all(len(rows) >= 3 for rows in own.values()), {n: len(rows) for n, rows in own.items()}
     assert len(own) >= 40 and sum(map(len, own.values())) >= 120
