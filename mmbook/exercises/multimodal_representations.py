@@ -33,6 +33,7 @@ def frames(answer: Callable[..., Any]) -> None:
         "this is the square of the complex number, not of its size: take abs first": (
             torch.fft.rfft(windows * w) ** 2
         ).real,
+        "the window is used twice: multiply each frame by w once": spectrogram(x, w**2, H),
         "time and frequency are the wrong way round: expected (B, T, N / 2 + 1)": spectrogram(x, w, H).mT,
     }
     compare(answer(x.clone(), w.clone(), H), spectrogram(x, w, H), mistakes)
@@ -55,6 +56,9 @@ def patches(answer: Callable[..., Any]) -> None:
         "within a patch the channels come first: (P, P, C) was asked for": squares.permute(
             0, 1, 3, 5, 2, 4
         ).reshape(2, 20, 63),
+        "each patch takes pixels from all over the picture: cut H into H / P pieces of P": (
+            x.reshape(2, 3, 4, 3, 5, 7).permute(0, 2, 4, 1, 3, 5).reshape(2, 20, 63)
+        ),
     }
     compare(answer(x.clone(), P), right, mistakes)
 

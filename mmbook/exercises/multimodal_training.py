@@ -27,6 +27,7 @@ def clip(answer: Callable[..., Any]) -> None:
             * min(1, c / g.norm() ** 2),
             "each row is shortened by itself: the length is that of all numbers together": g
             * (c / g.norm(dim=-1, keepdim=True)).clamp(max=1),
+            "a gradient that is too long is not cut at all": g,
             "the length becomes 1 here: multiply by c": g / g.norm().clamp(min=1),
         }
         right = clip_gradient(g, c)

@@ -74,18 +74,23 @@ def expected_calibration_error(answer: Callable[..., Any]) -> None:
     lead = size * np.where(rng.random(len(p)) < often, 1, -1)
     right = (lead > 0).astype(float)
 
-    def by(low: float, weight: bool = True, how: Callable[[float], float] = abs) -> Tensor:
+    def by(
+        low: float, weight: bool = True, how: Callable[[float], float] = abs, join: Any = np.mean
+    ) -> Tensor:
         place = np.minimum(((p - low) / (1 - low) * bins).astype(int), bins - 1)
         gaps = [
             (how(p[i].mean() - right[i].mean()), i.mean())
             for i in (place == b for b in range(bins))
             if i.any()
         ]
-        total = sum(gap * share for gap, share in gaps) if weight else np.mean([gap for gap, _ in gaps])
+        total = sum(gap * share for gap, share in gaps) if weight else join([gap for gap, _ in gaps])
         return torch.tensor(float(total), dtype=torch.float64)
 
     mistakes = {
         "every bin counts alike: weight it by its share of the bets": by(0.5, weight=False),
+        "this is the largest gap: add them up, each with its share of the bets": by(
+            0.5, weight=False, join=max
+        ),
         "these are squared gaps: take the absolute value": by(0.5, how=lambda gap: gap**2),
         "your bins run from 0 to 1; bets have probabilities from 1/2 to 1": by(0.0),
         "gaps cancel: cut [1/2, 1] into `bins` parts and take the absolute value in each": torch.tensor(

@@ -15,6 +15,7 @@ SPECTROGRAMS = {
     "both halves": lambda x, w, H: torch.fft.fft(cut(x, w, H) * w).abs() ** 2,
     "without overlap": lambda x, w, H: torch.fft.rfft(x.view(2, -1, 8) * w).abs() ** 2,
     "take abs first": lambda x, w, H: (torch.fft.rfft(cut(x, w, H) * w) ** 2).real,
+    "window is used twice": lambda x, w, H: torch.fft.rfft(cut(x, w, H) * w * w).abs() ** 2,
     "wrong way round": lambda x, w, H: torch.fft.rfft(cut(x, w, H) * w).abs().mT ** 2,
     "is right, on a small example": lambda x, w, H: torch.fft.rfft(cut(x, w, H) * w).abs() ** 2 + 1,
     "stopped with TypeError": lambda x, w, H: x.unfold(),
@@ -31,6 +32,9 @@ PATCHES = {
     "down the columns first": lambda x, P: squares(x, P).permute(0, 3, 1, 2, 4, 5).reshape(2, 20, 63),
     "columns come before the rows": lambda x, P: squares(x, P).permute(0, 1, 3, 4, 2, 5).reshape(2, 20, 63),
     "channels come first": lambda x, P: squares(x, P).permute(0, 1, 3, 5, 2, 4).reshape(2, 20, 63),
+    "from all over the picture": lambda x, P: (
+        x.reshape(2, P, 4, P, 5, 7).permute(0, 2, 4, 1, 3, 5).reshape(2, 20, 63)
+    ),
     r"shape \(2, 20, 63\), got shape": lambda x, P: squares(x, P).transpose(2, 3),
 }
 

@@ -7,6 +7,7 @@ CLIPS = {
     "changes the direction": lambda g, c: g.clamp(-c, c),
     "not by the sum": lambda g, c: g * min(1, c / (g**2).sum()),
     "each row is shortened": lambda g, c: g * (c / g.norm(dim=-1, keepdim=True)).clamp(max=1),
+    "not cut at all": lambda g, c: g,
     "multiply by c": lambda g, c: g / g.norm().clamp(min=1),
     "is right, on a small example": lambda g, c: 0 * g,
 }

@@ -72,6 +72,9 @@ MISTAKES = {
         "that is GRPO": lambda R: (R - R.mean(1, keepdim=True)) / R.std(1, keepdim=True, correction=0),
         "mixes prompts; average": lambda R: R - R.mean(),
         "not in a column": lambda R: R - (R.sum(0) - R) / (len(R) - 1),
+        "divide by K - 1": lambda R: R - (R.sum(1, keepdim=True) - R) / R.shape[1],
+        "sum of the others": lambda R: R - (R.sum(1, keepdim=True) - R),
+        "take the baseline off": lambda R: (R.sum(1, keepdim=True) - R) / (R.shape[1] - 1) - R,
         "you return the baseline": lambda R: (R.sum(1, keepdim=True) - R) / (R.shape[1] - 1),
     },
 }

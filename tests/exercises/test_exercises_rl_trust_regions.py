@@ -81,7 +81,9 @@ DIVERGENCES = {
     "this is k2": lambda new, old, m: mean((new - old) ** 2 / 2, m),
     "old and new are exchanged": lambda new, old, m: mean((old - new).exp() - 1 - (old - new), m),
     "padding is counted": lambda new, old, m: ((new - old).exp() - 1 - (new - old)).mean(),
-    "is right, on a small example": lambda new, old, m: mean((new - old).exp() - 1, m),
+    "sum over tokens": lambda new, old, m: (((new - old).exp() - 1 - (new - old)) * m).sum(),
+    "alone averages 0": lambda new, old, m: mean((new - old).exp() - 1, m),
+    "is right, on a small example": lambda new, old, m: 2 * mean((new - old) ** 2, m),
 }
 
 

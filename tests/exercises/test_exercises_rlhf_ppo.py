@@ -68,6 +68,7 @@ def bounded(KL: float, target: float) -> float:
 PRICES = {
     "direction is wrong": lambda b, KL, t, n, h: b * (1 - bounded(KL, t) * n / h),
     "not clipped": lambda b, KL, t, n, h: b * (1 + (KL / t - 1) * n / h),
+    "take 1 off": lambda b, KL, t, n, h: b * (1 + min(max(KL / t, -0.2), 0.2) * n / h),
     "n / horizon is missing": lambda b, KL, t, n, h: b * (1 + bounded(KL, t)),
     "the change is added": lambda b, KL, t, n, h: b + bounded(KL, t) * n / h,
     "price itself is missing": lambda b, KL, t, n, h: 1 + bounded(KL, t) * n / h,

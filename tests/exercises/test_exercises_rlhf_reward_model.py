@@ -52,8 +52,15 @@ def ece(p: Any, right: Any, bins: int, low: float = 0.5, weight: bool = True, ho
     return float(np.dot(gaps, shares))
 
 
+def largest(p: Any, right: Any, bins: int) -> float:
+    edges = np.linspace(0.5, 1, bins + 1)[1:-1]
+    place = np.searchsorted(edges, p, side="right")
+    return max(abs(p[place == b].mean() - right[place == b].mean()) for b in np.unique(place))
+
+
 ERRORS = {
     "every bin counts alike": lambda p, right, bins: ece(p, right, bins, weight=False),
+    "largest gap": largest,
     "squared": lambda p, right, bins: ece(p, right, bins, how=lambda g: g**2),
     "from 0 to 1": lambda p, right, bins: ece(p, right, bins, low=0.0),
     "its own outcome": lambda p, right, bins: np.abs(p - right).mean(),
