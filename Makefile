@@ -15,7 +15,7 @@ pdf: book
 # A book that does not build must not hide the tests' own report: the tests of the pages then fail. Two files at a time.
 test: $(INSTALLED)
 	-@$(BIN)/python -m mmbook build --if-stale
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab --notebook-dir=book

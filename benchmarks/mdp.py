@@ -12,6 +12,8 @@ SAYS = {
     "walks_return": (0.02, "mean return of 1,000 walks along the wet cliff", "reward"),
     "walks_fell": (0.02, "walks along the wet cliff that ended in the water", "share"),
     "bold_start": (1e-6, "value of the start under the bold plan", "reward"),
+    "edge_high": (1e-6, "value beside the fish under the bold plan", "reward"),
+    "edge_low": (1e-6, "least value along the edge under the bold plan", "reward"),
     "best_start": (1e-6, "value of the start under the best plan", "reward"),
     "sweeps": (2, "sweeps of value iteration on the wet cliff", "sweeps"),
     "error_50": (1e-6, "largest error after 50 sweeps", "reward"),

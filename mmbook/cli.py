@@ -13,7 +13,10 @@ COMMANDS = {
     "notebooks": ("mmbook.publishing.notebooks", "export the chapters as plain notebooks (--check)"),
     "status": ("mmbook.publishing.status", "print the status page: times, versions, sizes"),
     "fetch": ("mmbook.world.fetch", "download data and weights into the cache: fetch [<name> ...] or --list"),
-    "figure": ("mmbook.figures", "draw one figure: figure <name> [<path>]"),
+    "figure": (
+        "mmbook.publishing.chapter_figures",
+        "draw a figure of the book again: <name> [<path>] or --list",
+    ),
 }
 
 
@@ -21,17 +24,6 @@ def usage() -> str:
     """Return the help text: one line for each command."""
     lines = [f"  {name:<10} {says}" for name, (_, says) in COMMANDS.items()]
     return "usage: python -m mmbook <command> [options]\n\n" + "\n".join(lines)
-
-
-def figure(arguments: list[str]) -> int:
-    """Draw the figure `arguments[0]` into the file `arguments[1]`, by default `<name>.svg` here."""
-    if not 1 <= len(arguments) <= 2:
-        print(f"expected: figure <name> [<path>]; got {len(arguments)} arguments", file=sys.stderr)
-        return 2
-    path = arguments[1] if len(arguments) == 2 else f"{arguments[0]}.svg"
-    import_module("mmbook.figures").save(arguments[0], path)
-    print(path)
-    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +35,4 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"no command {command!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    if command == "figure":
-        return figure(rest)
     return int(import_module(COMMANDS[command][0]).main(rest) or 0)

@@ -18,14 +18,17 @@ NO_CHROMIUM = "browser tests skipped: no Chromium; set MMBOOK_CHROMIUM or instal
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the slow tests too, as CI does")
+    parser.addoption("--slow", action="store_true", help="run all slow tests; CI runs most of them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not (IN_CI or config.getoption("--slow")):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow: runs with --slow and where CI=true"))
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow") and not IN_CI:
+            item.add_marker(pytest.mark.skip(reason="slow: runs with --slow and where CI=true"))
+        if item.get_closest_marker("slower"):
+            item.add_marker(pytest.mark.skip(reason="slower: runs with --slow"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

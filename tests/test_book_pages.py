@@ -116,7 +116,8 @@ ERRORS = {
     "Document 003": [
         "minimise", "adds Q", "bandit", "agent's action", "one minus the mean loss", "ten actions",
         "expectation over i", "random observations", "64*8*8", "action 0", "env.reset()", "reward_fn",
-        "optimiser step", "`nn`", "np.mean", "torchar", "old `gym`", "Coursera", "GPT-3",
+        "optimiser step", "`nn`", "np.mean", "torchar", "old `gym`",
+        "NumPy array", "Episode Reward", "Coursera", "GPT-3",
     ],
     "Document 004": ["prompt"],
     "References": ["could not be confirmed"],

@@ -12,10 +12,12 @@ from .bellman import (
     bellman_expectation,
     bellman_optimality,
     occupancy,
+    option_model,
     policy_value,
     soft_policy,
     soft_value,
 )
+from .causes import back_door
 from .contrastive import (
     alignment,
     clip_loss,
@@ -25,6 +27,7 @@ from .contrastive import (
     similarity,
     uniformity,
 )
+from .decisions import expected_cost, hand_over, shifted_posterior
 from .direct import best_of_n_kl, best_of_n_policy, dpo_loss, ipo_loss
 from .divergence import adaptive_beta, kl_k1, kl_k2, kl_k3
 from .fusion import (
@@ -37,6 +40,7 @@ from .fusion import (
     information,
     weighted_average,
 )
+from .games import exploitability, regret_matching
 from .generation import nearest_code, straight_through, vq_loss
 from .metrics import bleu, chrf, clipped_matches, f1_score, iou, rating_step, rouge_l, sample_size
 from .optimum import kl_objective, kl_regularised_optimum
@@ -86,22 +90,24 @@ from .trust_region import fisher_matrix, mean_divergence, natural_step, surrogat
 from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
-    "action_value", "activation_bytes", "adaptive_beta", "additive_accuracy", "adversarial_step", "alignment",
-    "answer_entropy", "approximate_kl", "attention", "bayes_accuracy", "bellman_expectation",
-    "bellman_optimality", "best_of_n_kl", "best_of_n_policy", "bilinear_fusion", "bleu", "cache_bytes",
-    "chrf", "clip_fraction", "clip_gradient", "clip_loss", "clipped_matches", "cohen_kappa",
-    "discounted_return", "distillation_loss", "double_q_target", "dpo_loss", "dqn_loss", "eligibility",
-    "entropy", "epsilon_greedy", "expected_sarsa_target", "explained_variance", "f1_score", "fisher_matrix",
-    "fleiss_kappa", "gae", "gated_fusion", "gated_residual", "group_standardised", "gru_step", "info_nce",
+    "action_value", "activation_bytes", "adaptive_beta", "additive_accuracy", "adversarial_step",
+    "alignment", "answer_entropy", "approximate_kl", "attention", "back_door", "bayes_accuracy",
+    "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy", "bilinear_fusion",
+    "bleu", "cache_bytes", "chrf", "clip_fraction", "clip_gradient", "clip_loss", "clipped_matches",
+    "cohen_kappa", "discounted_return", "distillation_loss", "double_q_target", "dpo_loss", "dqn_loss",
+    "eligibility", "entropy", "epsilon_greedy", "expected_cost", "expected_sarsa_target",
+    "explained_variance", "exploitability", "f1_score", "fisher_matrix", "fleiss_kappa", "gae",
+    "gated_fusion", "gated_residual", "group_standardised", "gru_step", "hand_over", "info_nce",
     "information", "information_gain", "iou", "ipo_loss", "kl_k1", "kl_k2", "kl_k3", "kl_objective",
     "kl_regularised_optimum", "krippendorff_alpha", "leave_one_out", "log_prob", "lora", "masked_mean",
     "mean_divergence", "mel", "mel_filters", "modality_gap", "natural_step", "nearest_code",
-    "neighbour_accuracy", "occupancy", "ordinal_loss", "patch_embedding", "policy_gradient_loss",
-    "policy_loss", "policy_value", "preference_loss", "preference_probability", "q_learning_target",
-    "quantise", "ranking_loss", "rating_step", "recall_at", "roofline", "rouge_l", "sac_policy_loss",
-    "sample_size", "shaped_reward", "similarity", "skip_gram_loss", "soft_policy", "soft_state_value",
-    "soft_value", "softmax_policy", "softmax_policy_gradient", "spectrogram", "standardised_score",
-    "state_bytes", "step_size", "straight_through", "surrogate", "td_error", "tie_loss", "tie_probabilities",
-    "total_loss", "uncertainty_loss", "uniformity", "update_seconds", "value_loss", "vq_loss",
-    "weighted_average", "whiten",
+    "neighbour_accuracy", "occupancy", "option_model", "ordinal_loss", "patch_embedding",
+    "policy_gradient_loss", "policy_loss", "policy_value", "preference_loss", "preference_probability",
+    "q_learning_target", "quantise", "ranking_loss", "rating_step", "recall_at", "regret_matching",
+    "roofline", "rouge_l", "sac_policy_loss", "sample_size", "shaped_reward", "shifted_posterior",
+    "similarity", "skip_gram_loss", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
+    "softmax_policy_gradient", "spectrogram", "standardised_score", "state_bytes", "step_size",
+    "straight_through", "surrogate", "td_error", "tie_loss", "tie_probabilities", "total_loss",
+    "uncertainty_loss", "uniformity", "update_seconds", "value_loss", "vq_loss", "weighted_average",
+    "whiten",
 ]  # fmt: skip

@@ -89,3 +89,18 @@ def soft_policy(Q: Tensor, log_p_ref: Tensor, beta: Number) -> Tensor:
     Implements {eq}`eq:soft-policy`. Raises ValueError as `soft_value` does.
     """
     return kl_regularised_optimum(log_p_ref, Q, beta)
+
+
+def option_model(P: Tensor, r: Tensor, pi: Tensor, stop: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """What an option earns (S,) before it ends, and where it ends (S, S), both discounted to its start.
+
+    Implements {eq}`eq:option-model`. The option acts by pi (S, A) and ends on arrival in a state with
+    probability stop (S,). Raises ValueError as `policy_value` does. Source: Sutton, Precup and Singh 1999.
+    """
+    _check(P, gamma, pi, stop)
+    on = widen(P) * (1 - widen(stop))
+    arrive = torch.einsum("sa,sat->st", widen(pi), widen(P)) * stop
+    leaving = _leaving(on, pi, gamma)
+    return torch.linalg.solve(leaving, (widen(pi) * widen(r)).sum(-1)), torch.linalg.solve(
+        leaving, gamma * arrive
+    )

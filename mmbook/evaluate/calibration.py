@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit, log_softmax
 
 
 def reliability(lead: np.ndarray, bins: int = 10) -> np.ndarray:
@@ -52,3 +52,18 @@ def fit_temperature(lead: np.ndarray) -> float:
     while slope(high) > 0:
         high *= 2
     return 1 / brentq(slope, 0.0, high)
+
+
+def fit_softmax_temperature(logits: np.ndarray, label: np.ndarray) -> float:
+    """The T for which softmax(logits / T) makes labels (N,) likeliest, from 1/20 to 20; logits (N, K).
+
+    Raises ValueError where there is not one label for each row. Source: {cite}`guo2017calibration`.
+    """
+    logits, label = np.asarray(logits, float), np.asarray(label)
+    if logits.ndim != 2 or label.shape != logits.shape[:1]:
+        raise ValueError(f"label: expected one for each row of {logits.shape}, got shape {label.shape}")
+
+    def loss(log_T: float) -> float:
+        return -float(log_softmax(logits / np.exp(log_T), -1)[np.arange(len(label)), label].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

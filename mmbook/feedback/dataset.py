@@ -138,7 +138,8 @@ class Feedback:
         if not feedbacks:
             raise ValueError("feedbacks: expected one or more, got none")
         first, parts = feedbacks[0], tuple(feedbacks)
-        names = " + ".join(part.path.name for part in parts)
+        rest = "" if len(parts) <= 3 else f" + {len(parts) - 3} more"  # a file's name has its limit
+        names = " + ".join(part.path.name for part in parts[:3]) + rest
         merged = cls([], first.path.parent / names, first.annotator, first.seed, model=model or first.model)
         merged._parts = parts
         merged.items = list({item["id"]: item for part in parts for item in part.items}.values())

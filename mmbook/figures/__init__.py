@@ -1,6 +1,7 @@
 """The figures of the book: each takes data and never runs a model.
 
-`python -m mmbook figure <name> [<path>]` writes those that need no data; in a chapter each shows itself.
+In a chapter each shows itself. `python -m mmbook figure <name> [<path>]` draws any of the book again, and
+`--list` names them: mmbook/publishing/chapter_figures.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mmbook.figures.contrastive import retrieved, score_table, sphere
 from mmbook.figures.diagrams import ALT, loop
 from mmbook.figures.evaluation import separation
 from mmbook.figures.live import explore, frames, watch
+from mmbook.figures.outlook import mixtures
 from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.rl import bars, binned, curves, value_map
@@ -36,11 +38,14 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
     "against-kl": against_kl,
 }
 
+# The committed pictures of book/static, with the files of the checkout that each is drawn from.
+COMMITTED: dict[str, tuple[str, ...]] = {"loop": (), "before-after": ("benchmarks/results/captions.json",)}
+
 __all__ = [
-    "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt", "bars",
-    "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "retrieved",
-    "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere", "styles", "value_map",
-    "watch", "words", "wrong_words",
+    "COMMITTED", "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt",
+    "bars", "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop",
+    "mixtures", "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere",
+    "styles", "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmbook.equations import attention, bilinear_fusion, gated_fusion, gated_residual, weighted_average
 from mmbook.equations._arguments import check_present, keep
 from mmbook.models.encoders import Encoded, PictureEncoder, SoundEncoder, TextEncoder, pool
+from mmbook.world import triage
 from mmbook.world.sentiment import LABELS, MODALITIES, WORDS
 from mmbook.world.voice import BANDS
 
@@ -258,12 +259,24 @@ def build_sentiment(fusion: str, seed: int, width: int = 32) -> FusionModel:
 
     Raises ValueError for an unknown name.
     """
+    return _build(fusion, seed, width, MODALITIES, BANDS, len(WORDS), len(LABELS))
+
+
+def build_triage(fusion: str, seed: int, width: int = 32) -> FusionModel:
+    """The tiny triage classifier of scan, pulse and note, as `build_sentiment`."""
+    return _build(
+        fusion, seed, width, triage.MODALITIES, triage.BANDS, len(triage.WORDS), len(triage.URGENCY)
+    )
+
+
+def _build(
+    fusion: str, seed: int, width: int, names: Sequence[str], bands: int, words: int, classes: int
+) -> FusionModel:
+    """Encoders of a picture, a sound and a text by those names, in this order, and a fusion over them."""
     if fusion not in FUSIONS:
         raise ValueError(f"fusion: expected one of {', '.join(FUSIONS)}, got {fusion!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoders = (PictureEncoder(width), SoundEncoder(width, BANDS), TextEncoder(width, len(WORDS)))
-        model = FusionModel(
-            dict(zip(MODALITIES, encoders, strict=True)), FUSIONS[fusion](width, 3, len(LABELS))
-        )
+        encoders = (PictureEncoder(width), SoundEncoder(width, bands), TextEncoder(width, words))
+        model = FusionModel(dict(zip(names, encoders, strict=True)), FUSIONS[fusion](width, 3, classes))
     return model

@@ -129,6 +129,9 @@ class Writer:
         elif node.get("nb_element") == "cell_code":
             self.flush()
             self.cells.append(("code", node["cell_index"]))
+            if "book-only" not in node["cell_metadata"].get("tags", []):
+                for caption in node.findall(nodes.caption):
+                    self.block(caption)
         else:
             self.blocks(node)
 

@@ -16,7 +16,17 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from mmbook import __version__
-from mmbook.publishing import equation_table, exercise_index, labellers, page_ends, previews, quiz, weight
+from mmbook.publishing import (
+    access,
+    captions,
+    equation_table,
+    exercise_index,
+    labellers,
+    page_ends,
+    previews,
+    quiz,
+    weight,
+)
 from mmbook.publishing.execution import poll_kernels_in_slices
 from mmbook.publishing.numbers import NumberError, number_text
 from mmbook.publishing.repository import repository_url
@@ -151,6 +161,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     exercise_index.setup(app)
     previews.setup(app)
     page_ends.setup(app)
+    captions.setup(app)
+    access.setup(app)
     weight.setup(app)
     app.connect("builder-inited", add_style)
     app.connect("doctree-resolved", drop_thebe_settings, priority=999)

@@ -26,6 +26,10 @@ TABS = re.compile(r"\s*<script[^>]*/design-tabs\.js[^>]*></script>")
 PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 NAME = re.compile(r"[.#]([A-Za-z_-][\w-]*)(?![\w\\-])")
+CODE = re.compile(r'"\\(f[0-9a-f]{2,3})"')  # an icon's place in the font
+SOLID = re.compile(
+    r'src:url\(([^)]*/)fa-solid-900\.woff2\) format\("woff2"\)(?:,url\([^)]*\) format\("truetype"\))?'
+)
 # What stands in :not() or :is() need not be there for a rule to match; nor is a value a class.
 ASIDE = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\]")
 
@@ -102,6 +106,25 @@ def words_of(path: Path) -> set[str]:
     return set(WORD.findall(path.read_text(encoding="utf-8")))
 
 
+def cut_icons(static: Path) -> None:
+    """Cut the font of the theme's icons to those that its style, already purged, still names."""
+    from fontTools import subset
+
+    style = static / "styles" / "pydata-sphinx-theme.css"
+    fonts = static / "vendor" / "fontawesome" / "webfonts"
+    if not (style.is_file() and (fonts / "fa-solid-900.ttf").is_file()):
+        return
+    css = style.read_text(encoding="utf-8")
+    options = subset.Options(flavor="woff", drop_tables=["FFTM"])
+    font = subset.load_font(str(fonts / "fa-solid-900.ttf"), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=[int(code, 16) for code in CODE.findall(css)])
+    cutter.subset(font)
+    subset.save_font(font, str(fonts / "fa-solid-900.woff"), options)
+    better = SOLID.sub(r'src:url(\1fa-solid-900.woff) format("woff")', css)
+    style.write_text(better, encoding="utf-8")
+
+
 def lighten(app: Sphinx, error: Exception | None) -> None:
     """Take off the built pages what they do not need."""
     if error or app.builder.format != "html":
@@ -124,6 +147,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     for pattern in STYLES:
         for path in (out / "_static").rglob(pattern):
             path.write_text(purge(path.read_text(encoding="utf-8"), known), encoding="utf-8")
+    cut_icons(out / "_static")
 
 
 def setup(app: Sphinx) -> None:

@@ -3,8 +3,10 @@
 import mmbook.world.environments  # noqa: F401 - registers them
 from mmbook.rl.a2c import A2CConfig, train_a2c
 from mmbook.rl.dqn import DQNConfig, Replay, train_dqn
+from mmbook.rl.games import nash, play
 from mmbook.rl.monte_carlo import monte_carlo
 from mmbook.rl.networks import ActorCritic, QNetwork
+from mmbook.rl.options import Option, value_iteration_with_options, way_to
 from mmbook.rl.planning import (
     Plan,
     evaluate_policy,
@@ -27,10 +29,10 @@ from mmbook.rl.trpo import TRPOConfig, train_trpo
 from mmbook.rl.walks import Learned, TableConfig
 
 __all__ = [
-    "A2CConfig", "ActorCritic", "DQNConfig", "Learned", "PPOConfig", "Plan", "Player", "QNetwork",
+    "A2CConfig", "ActorCritic", "DQNConfig", "Learned", "Option", "PPOConfig", "Plan", "Player", "QNetwork",
     "ReinforceConfig", "Replay", "Rollout", "Run", "SACConfig", "TRPOConfig", "TableConfig", "evaluate",
-    "evaluate_policy", "greedy", "monte_carlo", "performance", "play_episodes", "policy_iteration",
-    "q_learning", "q_learning_lists", "q_learning_lockstep", "q_learning_plain", "regret", "sarsa",
-    "soft_value_iteration", "td", "train_a2c", "train_dqn", "train_ppo", "train_reinforce", "train_sac",
-    "train_trpo", "value_iteration",
+    "evaluate_policy", "greedy", "monte_carlo", "nash", "performance", "play", "play_episodes",
+    "policy_iteration", "q_learning", "q_learning_lists", "q_learning_lockstep", "q_learning_plain", "regret",
+    "sarsa", "soft_value_iteration", "td", "train_a2c", "train_dqn", "train_ppo", "train_reinforce",
+    "train_sac", "train_trpo", "value_iteration", "value_iteration_with_options", "way_to",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def value_iteration(mdp: MDP, gamma: float, tol: float = 1e-12) -> Plan:
     Raises ValueError when 30,000 sweeps are not enough, as where gamma = 1 and rewards never end.
     """
     P, r, _ = tables(mdp)
-    sweeps = _iterate(lambda V: bellman_optimality(P, r, V, gamma), len(P), tol)
+    sweeps = iterate(lambda V: bellman_optimality(P, r, V, gamma), len(P), tol)
     return Plan(sweeps[-1], action_value(P, r, sweeps[-1], gamma), sweeps)
 
 
@@ -71,11 +71,11 @@ def soft_value_iteration(mdp: MDP, gamma: float, beta: float, log_p_ref: Tensor,
     """
     P, r, _ = tables(mdp)
     live = torch.tensor(~mdp.terminal)
-    sweeps = _iterate(lambda V: live * soft_value(action_value(P, r, V, gamma), log_p_ref, beta), len(P), tol)
+    sweeps = iterate(lambda V: live * soft_value(action_value(P, r, V, gamma), log_p_ref, beta), len(P), tol)
     return Plan(sweeps[-1], action_value(P, r, sweeps[-1], gamma), sweeps)
 
 
-def _iterate(backup: Callable[[Tensor], Tensor], states: int, tol: float) -> Tensor:
+def iterate(backup: Callable[[Tensor], Tensor], states: int, tol: float) -> Tensor:
     """All values (n, S) from zero on, up to the first that change by no more than tol."""
     sweeps = [torch.zeros(states, dtype=torch.float64)]
     for _ in range(30_000):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ RECIPE = Schedule(steps=600, lr=4e-3, warmup=30)  # encoders and fusion together
 HEAD_RECIPE = Schedule(steps=300, lr=4e-3, warmup=30)  # the fusion alone, on encoders that stay
 
 
-def tensors(data: Utterances) -> dict[str, Tensor]:
-    """What each modality shows, by name."""
-    return {name: torch.from_numpy(getattr(data, name)) for name in MODALITIES}
+def tensors(data: Any) -> dict[str, Tensor]:
+    """What each modality shows, by name; `data` are utterances, or others with `modalities` and a `label`."""
+    return {name: torch.from_numpy(getattr(data, name)) for name in data.modalities}
 
 
 def drop_modalities(n: int, drop: float, rng: np.random.Generator, count: int = 3) -> Tensor:
@@ -35,7 +36,7 @@ def drop_modalities(n: int, drop: float, rng: np.random.Generator, count: int = 
 
 
 @torch.no_grad()
-def see(model: FusionModel, data: Utterances) -> list[Encoded]:
+def see(model: FusionModel, data: Any) -> list[Encoded]:
     """What the model's encoders say of all the data, for `fit` and `answers` to start from."""
     inputs, parts, device = tensors(data), [], next(model.parameters()).device
     with one_thread():
@@ -46,7 +47,7 @@ def see(model: FusionModel, data: Utterances) -> list[Encoded]:
 
 def fit(
     model: FusionModel,
-    data: Utterances,
+    data: Any,
     seed: int,
     schedule: Schedule = RECIPE,
     drop: float = 0.0,

@@ -8,7 +8,7 @@ nuisance that says nothing about the label.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -72,6 +72,7 @@ class Utterances:
     face: np.ndarray  # pictures, uint8 (N, 24, 24, 3)
     voice: np.ndarray  # log-mel frames, float32 (N, T, BANDS)
     words: np.ndarray  # ids into WORDS, (N, LONGEST), 0 after the end
+    modalities: ClassVar[tuple[str, ...]] = MODALITIES
 
     def __len__(self) -> int:
         return len(self.label)

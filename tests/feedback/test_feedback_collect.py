@@ -253,6 +253,8 @@ def test_merged_feedback_reads_several_logs_as_one_and_writes_to_none(speaker, t
     rounds[0].append([{"op": "undo", "id": rounds[0].records[0]["id"]}])
     assert len(merged.records) == 8  # what happens to a part happens here
     assert Feedback.merge(rounds[1:]).records == rounds[1].records
+    many = Feedback.merge(rounds * 20)  # no file can have all their names
+    assert many.records == merged.records and many.path.name.endswith("round-0.jsonl + 37 more")
     with pytest.raises(ValueError, match="feedbacks: expected one or more, got none"):
         Feedback.merge([])
 

@@ -17,6 +17,7 @@ from docutils.core import publish_doctree
 from sample_book import CHAPTER, write_book
 
 from mmbook.publishing import pdf
+from mmbook.publishing.access import mend
 from mmbook.publishing.page_ends import promise
 from mmbook.publishing.weight import lighten, purge
 
@@ -33,6 +34,13 @@ How many?
 
 ```{code-cell} ipython3
 print("three")
+```
+
+```{code-cell} ipython3
+:caption: One bar is longer, by $R$ of the `other`.
+
+from mmbook import figures
+figures.bars({"one": 1.0, "two": 2.0}, "score")
 ```
 
 ```{quiz}
@@ -361,3 +369,41 @@ def test_lighter_pages_say_the_same(tmp_path):
     lighten(SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path), None)
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == '<pre><span class="k">for</span> x:</pre>'
     assert script in (tmp_path / "b.html").read_text(encoding="utf-8")
+
+
+def test_ids_are_unique_and_roles_are_those_of_today():
+    page = (
+        '<div id="pst-primary-sidebar" class="bd-sidebar"></div><section id="exercise-content"></section>'
+        '<div role="list" class="citation-list"><div class="citation" role="doc-biblioentry">b</div></div>'
+    )
+    assert mend(page) == (
+        '<div id="pst-primary-sidebar" role="navigation" aria-label="Book" class="bd-sidebar"></div>'
+        '<section class="exercise-content"></section>'
+        '<div class="citation-list"><div class="citation">b</div></div>'
+    )
+
+
+def test_what_a_cell_draws_has_a_number_a_caption_and_words(page, site):
+    figure = page.locator("figure.mm-figure")
+    assert figure.locator("figcaption").inner_text().split(",")[0] == "Fig. 2.2 One bar is longer"
+    assert figure.locator("figcaption mjx-container").count() == 1
+    assert "two" in figure.locator("img").get_attribute("alt")
+    cells = nbformat.read(site / "_notebooks/book/chapter.ipynb", as_version=4).cells
+    drawn = next(i for i, cell in enumerate(cells) if "figures.bars" in cell.source)
+    assert cells[drawn + 1].source.startswith("*Fig. 2.2:* One bar is longer, by $R$")
+
+
+def test_the_font_of_the_icons_has_those_that_the_page_uses_and_few_others(browser, site):
+    from fontTools.ttLib import TTFont
+
+    static, page = site / "_static", browser.new_page()
+    loaded: list[str] = []
+    page.on("requestfinished", lambda r: loaded.append(r.url.rpartition("/")[2]))
+    page.goto(f"{site.as_uri()}/book/chapter.html")
+    page.evaluate("() => document.fonts.ready")
+    used = page.evaluate("""() => [...document.querySelectorAll(".fa-solid")].map(
+        icon => getComputedStyle(icon, "::before").content.codePointAt(1))""")
+    page.close()
+    font = TTFont(static / "vendor/fontawesome/webfonts/fa-solid-900.woff").getBestCmap()
+    assert used and set(used) <= set(font) and len(font) < 100
+    assert "fa-solid-900.woff" in loaded and "fa-solid-900.woff2" not in loaded
