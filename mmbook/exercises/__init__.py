@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 Checker = TypeVar("Checker", bound=Callable[..., None])
@@ -37,10 +38,36 @@ def check(name: str, *answer: Any) -> None:
         import_module(f"{__name__}.{path.stem}")
     if name not in EXERCISES:
         raise KeyError(f"exercise: expected one of {', '.join(sorted(EXERCISES))}, got {name!r}")
+    changed: set[int] = set()
     try:
-        EXERCISES[name](*answer)
+        EXERCISES[name](*(_watched(x, changed) if isinstance(x, FunctionType) else x for x in answer))
     except Mistake:
         raise
     except Exception as error:
         raise Mistake(f"your answer stopped with {type(error).__name__}: {error}") from error
+    if changed:
+        raise Mistake(
+            f"right, but your answer changes what it was given (argument {min(changed) + 1}): work on a copy"
+        )
     print("Right.")
+
+
+def _watched(answer: Callable[..., Any], changed: set[int]) -> Callable[..., Any]:
+    """The answer, which notes the places of the tensors, arrays and lists that it changes."""
+
+    def asked(*given: Any) -> Any:
+        before = [_copy(x) for x in given]
+        got = answer(*given)
+        changed.update(i for i, (x, was) in enumerate(zip(given, before, strict=True)) if not _same(x, was))
+        return got
+
+    return asked
+
+
+def _copy(x: Any) -> Any:
+    return x.detach().clone() if hasattr(x, "detach") else x.copy() if hasattr(x, "copy") else x
+
+
+def _same(x: Any, was: Any) -> bool:
+    same = x is was or x == was
+    return same if isinstance(same, bool) else bool((same | (x != x)).all())  # NaN is NaN

@@ -10,6 +10,15 @@ from torch import Tensor
 from mmbook.exercises import Mistake
 
 
+def reaches(loss: Any, *learned: Tensor) -> None:
+    """Raise a message if no gradient of the loss reaches one of the tensors that learn."""
+    if isinstance(loss, Tensor) and loss.requires_grad:
+        slopes = torch.autograd.grad(loss.sum(), learned, allow_unused=True)
+        if all(g is not None and g.any() for g in slopes):
+            return
+    raise Mistake("no gradient reaches what is to learn: stay in torch and do not detach")
+
+
 def compare(
     got: Any, right: Tensor, mistakes: dict[str, Tensor], rtol: float = 1e-4, atol: float = 1e-6
 ) -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from mmbook.equations import clip_loss, similarity, uniformity
 from mmbook.exercises import Mistake, exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -80,11 +80,12 @@ def zero_shot(answer: Callable[..., Tensor]) -> None:
 def spread(answer: Callable[..., Tensor]) -> None:
     """`answer(u)` is the uniformity of vectors u (B, D), a scalar."""
     u = _random(6, 3, seed=5) * 2
+    got = answer(learned := u.clone().requires_grad_())
     unit = normalize(u, dim=-1)
     pairs = torch.pdist(unit).square()
     whole = torch.cdist(unit, unit).square()
     compare(
-        answer(u.clone()),
+        got,
         uniformity(u),
         {
             "each vector is paired with itself too, at distance 0: leave the diagonal out": (-2 * whole)
@@ -103,3 +104,4 @@ def spread(answer: Callable[..., Tensor]) -> None:
             "take the mean over pairs, not the sum": (-2 * pairs).exp().sum().log(),
         },
     )
+    reaches(got, learned)

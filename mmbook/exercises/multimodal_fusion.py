@@ -9,7 +9,7 @@ import torch
 
 from mmbook.equations import bayes_accuracy, bilinear_fusion, weighted_average
 from mmbook.exercises import exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("multimodal-fusion/ceiling")
@@ -65,7 +65,9 @@ def average(answer: Callable[..., Any]) -> None:
         ).sum(1),
         "these are the numbers a themselves as weights: take their softmax": (a[:, None] * h * there).sum(1),
     }
-    compare(answer(h.clone(), a.clone(), m.clone()), weighted_average(h, a, m), mistakes)
+    learned = [x.clone().requires_grad_() for x in (h, a)]
+    compare(got := answer(*learned, m.clone()), weighted_average(h, a, m), mistakes)
+    reaches(got, *learned)
     broken = h.masked_fill(there == 0, torch.nan)
     compare(answer(broken, a.clone(), m.clone()), weighted_average(h, a, m), {})
 
@@ -89,6 +91,7 @@ def product(answer: Callable[..., Any]) -> None:
         "this is a sum, which is what we want to get away from: multiply": (1 + h * there).sum(1),
         "the missing are multiplied in too: the mask is not used": (1 + h).prod(1),
     }  # fmt: skip
-    compare(answer(h.clone(), m.clone()), bilinear_fusion(h, m), mistakes)
+    compare(got := answer(learned := h.clone().requires_grad_(), m.clone()), bilinear_fusion(h, m), mistakes)
+    reaches(got, learned)
     broken = h.masked_fill(there == 0, torch.nan)
     compare(answer(broken, m.clone()), bilinear_fusion(h, m), {})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbook.equations import patch_embedding, skip_gram_loss, spectrogram
 from mmbook.exercises import exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("multimodal-representations/spectrogram")
@@ -33,6 +33,7 @@ def frames(answer: Callable[..., Any]) -> None:
         "this is the square of the complex number, not of its size: take abs first": (
             torch.fft.rfft(windows * w) ** 2
         ).real,
+        "the window is used twice: multiply each frame by w once": spectrogram(x, w**2, H),
         "time and frequency are the wrong way round: expected (B, T, N / 2 + 1)": spectrogram(x, w, H).mT,
     }
     compare(answer(x.clone(), w.clone(), H), spectrogram(x, w, H), mistakes)
@@ -41,20 +42,23 @@ def frames(answer: Callable[..., Any]) -> None:
 @exercise("multimodal-representations/patches")
 def patches(answer: Callable[..., Any]) -> None:
     """`answer(x, P)` cuts pictures x (B, H, W, C) into flat squares (B, T, P P C), in reading order."""
-    x, P = torch.arange(2 * 4 * 6 * 3).view(2, 4, 6, 3).float(), 2
-    right = patch_embedding(x, torch.eye(12), torch.zeros(12), P)
-    squares = x.reshape(2, 2, 2, 3, 2, 3)  # (B, down, P, across, P, C)
+    x, P = torch.arange(2 * 12 * 15 * 7).view(2, 12, 15, 7).float(), 3
+    right = patch_embedding(x, torch.eye(63), torch.zeros(63), P)
+    squares = x.reshape(2, 4, 3, 5, 3, 7)  # (B, down, P, across, P, C)
     mistakes: dict[str, Tensor] = {
-        "a bare reshape keeps the order in memory: it cuts strips of rows, not squares": x.reshape(2, 6, 12),
+        "a bare reshape keeps the order in memory: it cuts strips of rows, not squares": x.reshape(2, 20, 63),
         "the patches go down the columns first: reading order is row by row": squares.permute(
             0, 3, 1, 2, 4, 5
-        ).reshape(2, 6, 12),
+        ).reshape(2, 20, 63),
         "within a patch the columns come before the rows": squares.permute(0, 1, 3, 4, 2, 5).reshape(
-            2, 6, 12
+            2, 20, 63
         ),
         "within a patch the channels come first: (P, P, C) was asked for": squares.permute(
             0, 1, 3, 5, 2, 4
-        ).reshape(2, 6, 12),
+        ).reshape(2, 20, 63),
+        "each patch takes pixels from all over the picture: cut H into H / P pieces of P": (
+            x.reshape(2, 3, 4, 3, 5, 7).permute(0, 2, 4, 1, 3, 5).reshape(2, 20, 63)
+        ),
     }
     compare(answer(x.clone(), P), right, mistakes)
 
@@ -86,4 +90,6 @@ def skip_gram(answer: Callable[..., Any]) -> None:
             fits - not_fits.sum(-1)
         ).mean(),
     }
-    compare(answer(u.clone(), v.clone(), n.clone()), skip_gram_loss(u, v, n), mistakes)
+    learned = [x.clone().requires_grad_() for x in (u, v, n)]
+    compare(got := answer(*learned), skip_gram_loss(u, v, n), mistakes)
+    reaches(got, *learned)

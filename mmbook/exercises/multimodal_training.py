@@ -9,13 +9,17 @@ import torch
 
 from mmbook.equations import clip_gradient, uncertainty_loss
 from mmbook.exercises import exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("multimodal-training/clip")
 def clip(answer: Callable[..., Any]) -> None:
     """`answer(g, c)` is the gradient g, of any shape, no longer than c."""
-    for g, c in ((torch.tensor([[3.0, -4.0], [0.0, 12.0]]), 2.0), (torch.tensor([0.3, -0.4]), 2.0)):
+    for g, c in (
+        (torch.tensor([[3.0, -4.0], [0.0, 12.0]]), 2.0),
+        (torch.tensor([0.3, -0.4]), 2.0),
+        (torch.tensor([3.0, -4.0]), 2.0),
+    ):
         mistakes = {
             "a gradient that is short enough should stay as it is": g * c / g.norm(),
             "this cuts each number by itself, which changes the direction": g.clamp(-c, c),
@@ -23,6 +27,7 @@ def clip(answer: Callable[..., Any]) -> None:
             * min(1, c / g.norm() ** 2),
             "each row is shortened by itself: the length is that of all numbers together": g
             * (c / g.norm(dim=-1, keepdim=True)).clamp(max=1),
+            "a gradient that is too long is not cut at all": g,
             "the length becomes 1 here: multiply by c": g / g.norm().clamp(min=1),
         }
         right = clip_gradient(g, c)
@@ -45,4 +50,6 @@ def uncertainty(answer: Callable[..., Any]) -> None:
         "add up over the tasks: this is their mean": uncertainty_loss(L, s) / 3,
         "s is the logarithm of the variance, not the variance": (L / s + s / 2).sum(),
     }
-    compare(answer(L.clone(), s.clone()), uncertainty_loss(L, s), mistakes)
+    learned = [x.clone().requires_grad_() for x in (L, s)]
+    compare(got := answer(*learned), uncertainty_loss(L, s), mistakes)
+    reaches(got, *learned)

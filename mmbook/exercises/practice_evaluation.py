@@ -37,7 +37,7 @@ def two_gram_bleu(answer: Callable[[list[str], list[str]], float]) -> None:
             "a cat a cat and a dog",
         )
     )
-    for y in (long, curt, r):
+    for y in (long, curt, r, r[:2]):
         c, h = len(y), [len(y), len(y) - 1]
         m = [clipped_matches(y, [r], n) for n in (1, 2)]
         p = [x / of for x, of in zip(m, h, strict=True)]
@@ -66,8 +66,15 @@ def two_gram_bleu(answer: Callable[[list[str], list[str]], float]) -> None:
         wrong = {says: torch.tensor(x, dtype=F64) for says, x in mistakes.items()}
         right = torch.tensor(bleu(m, h, c, len(r)), dtype=F64)
         compare(_number(answer(y, r)), right, wrong)
-    if answer(["rocket", "."], ["a", "cat"]) != 0:
-        raise Mistake("without a match BLEU is 0; the logarithm of 0 needs a case of its own")
+    for y in (["rocket", "."], ["cat"]):  # no match, and no pair of words to match
+        try:
+            none = answer(y, ["a", "cat"])
+        except ZeroDivisionError as error:
+            raise Mistake("a single word has no pairs: without any, the precision is 0") from error
+        except ValueError as error:
+            raise Mistake("without a match BLEU is 0; the logarithm of 0 needs a case of its own") from error
+        if none != 0:
+            raise Mistake(f"without a match BLEU is 0 and not a little more, got {none:.3g}")
 
 
 @exercise("practice-evaluation/interval")
@@ -96,6 +103,13 @@ def interval_by_picture(answer: Callable[[np.ndarray], Any]) -> None:
     if width == 0:
         raise Mistake("every draw was the same: draw with replacement")
     if abs(width / right - 1) < 0.1:
+        below, whole = x.mean() - low, width  # one interval has noise, so add up some more
+        for _ in range(7):
+            x = (rng.random((150, 6)) < 0.5).astype(float)
+            low, high = answer(x)
+            below, whole = below + x.mean() - low, whole + high - low
+        if not 0.95 < 2 * below / whole < 1.05:
+            raise Mistake("the interval is lopsided: leave 2.5 % out at each end, as many low as high")
         return
     for says, wrong in known.items():
         if abs(width / wrong - 1) < 0.1:

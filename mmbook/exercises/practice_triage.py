@@ -44,6 +44,10 @@ def cheapest(answer: Answer) -> None:
         ),
     }
     _compare(answer(p, C, d), with_person(cost.min(1), cost.argmin(1)), mistakes)
+    two = cost[:, :2]
+    says = "with two decisions a person is number 2: say C.shape[1], the number of decisions"
+    wrong = {says: with_person(two.min(1), two.argmin(1))}
+    _compare(answer(p, C[:, :2], d), np.where(two.min(1) > d, 2, two.argmin(1)), wrong)
 
 
 @exercise("practice-triage/shift")

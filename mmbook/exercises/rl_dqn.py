@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,3 +76,6 @@ def double(answer: Callable[..., Any]) -> None:
         ),
     }
     compare(got, y(Q_NET, Q_OLD, 1 - ended), wrong)
+    one = answer(R[:1].clone(), Q_NET[:1].clone(), Q_OLD[:1].clone(), ended[:1], GAMMA)
+    if np.shape(one) != (1,):
+        raise Mistake("a batch of one transition has one target, of shape (1,): say squeeze(-1)")

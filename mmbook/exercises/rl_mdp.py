@@ -82,7 +82,7 @@ def sweep(answer: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]) ->
 @exercise("rl-mdp/best-captions")
 def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> None:
     """The best policy over whole captions when leaving the reference costs beta a nat."""
-    p_ref, R, beta = np.array([0.6, 0.25, 0.1, 0.05]), np.array([-1.0, 0.5, 1.0, 0.0]), 0.4
+    p_ref, R, beta = np.array([0.6, 0.25, 0.1, 0.05]), np.array([-1.5, 0.5, 1.0, 0.0]), 0.4
     got = numbers(answer(p_ref.copy(), R.copy(), beta), (4,), "one probability for each of the 4 captions")
     weights = p_ref * np.exp(R / beta)
     right = weights / weights.sum()
@@ -102,9 +102,9 @@ def best_captions(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> Non
         },
     )
     with np.errstate(all="ignore"):
-        cheap = numbers(answer(p_ref.copy(), R.copy(), 1e-3), (4,), "4 probabilities")
+        cheap = numbers(answer(p_ref.copy(), R.copy(), 1e-4), (4,), "4 probabilities")
     if not np.allclose(cheap, np.eye(4)[2], atol=1e-5):
         raise Mistake(
-            "right at beta = 0.4, but at beta = 0.001 your exponentials overflow: take the largest exponent "
+            "right at beta = 0.4, but at beta = 0.0001 your exponentials overflow: take the largest exponent "
             f"away from all of them first; got {cheap.tolist()}"
         )

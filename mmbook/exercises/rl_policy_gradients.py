@@ -94,6 +94,10 @@ def others(answer: Callable[..., Any]) -> None:
         "your baseline mixes prompts; average over the responses to one prompt": R - R.mean(),
         "your baseline mixes prompts; the responses of one prompt stand in a row, not in a column": R
         - (R.sum(0) - R) / (len(R) - 1),
+        "your baseline is too small: the others are one fewer than all, so divide by K - 1": R
+        - mates * (K - 1) / K,
+        "your baseline is the sum of the others: take their mean": R - mates * (K - 1),
+        "the sign is wrong: take the baseline off the reward": mates - R,
         "you return the baseline, not the reward less the baseline": mates,
     }
     compare(answer(GROUPS.clone()), leave_one_out(R), mistakes, "")

@@ -99,9 +99,9 @@ def _td(
 @exercise("rl-q-learning/traces")
 def traces(answer: Callable[[list[int], list[float], np.ndarray, float, float, float], Any]) -> None:
     """The values after one episode of TD(lambda)."""
-    s, r, V = [0, 1, 0, 2, 3], [0.0, 1.0, 0.0, 2.0], np.array([0.5, -1.0, 2.0, 9.0])
+    s, r, V = [0, 1, 0, 2, 3], [0.3, 1.0, -0.5, 2.0], np.array([0.5, -1.0, 2.0, 9.0, 7.0, 4.0])
     how = (0.1, 0.9, 0.6)
-    got = numbers(answer(list(s), list(r), V.copy(), *how), (4,), "one value for each of the 4 states")
+    got = numbers(answer(list(s), list(r), V.copy(), *how), (6,), "one value for each of the 6 states")
     says = {
         "beyond": "you use the value of the state in which the episode ended; nothing follows an end",
         "no_trace": "only the present state learns: that is TD(0); keep a trace of the states before",

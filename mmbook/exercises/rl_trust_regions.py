@@ -100,4 +100,6 @@ def kl_from_samples(answer: Callable[..., Tensor]) -> None:
     }
     wrong = {says: masked_mean(x, m) for says, x in mistakes.items()}
     wrong["padding is counted: average over m = 1 only"] = (torch.expm1(-d) + d).mean()
+    wrong["this is the sum over tokens: divide by the number with m = 1"] = ((torch.expm1(-d) + d) * m).sum()
+    wrong["rho - 1 alone averages 0: take its logarithm off"] = masked_mean(torch.expm1(-d), m)
     compare(answer(log_p, log_p_old, m), approximate_kl(log_p, log_p_old, m), wrong)

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 
 from mmbook.equations import best_of_n_policy, dpo_loss, log_prob
 from mmbook.exercises import Mistake, exercise
-from mmbook.exercises.comparing import compare
+from mmbook.exercises.comparing import compare, reaches
 
 
 @exercise("rlhf-beyond-ppo/dpo-loss")
@@ -18,7 +18,7 @@ def direct_loss(answer: Callable[..., Tensor]) -> None:
     """`answer(log_p_c, log_p_r, log_p_ref_c, log_p_ref_r, beta)` is DPO's loss, a scalar."""
     g = torch.Generator().manual_seed(4)
     c, r, ref_c, ref_r = (-5 - torch.rand(7, generator=g) * 8 for _ in range(4))
-    c.requires_grad_(), ref_c.requires_grad_()
+    [x.requires_grad_() for x in (c, ref_c, ref_r)]
     got, beta = answer(c, r, ref_c, ref_r, 0.3), 0.3
     lead, plain = (c - ref_c) - (r - ref_r), c - r
     mistakes = {
@@ -36,7 +36,7 @@ def direct_loss(answer: Callable[..., Tensor]) -> None:
     compare(got, dpo_loss(c - ref_c, r - ref_r, beta).detach(), wrong)
     if not (isinstance(got, Tensor) and got.requires_grad):
         raise Mistake("no gradient reaches the policy's log-probabilities: do not detach them")
-    if torch.autograd.grad(got, ref_c, allow_unused=True)[0] is not None:
+    if any(g is not None for g in torch.autograd.grad(got, [ref_c, ref_r], allow_unused=True)):
         raise Mistake("gradients flow into the reference: it is fixed, so detach its log-probabilities")
 
 
@@ -49,8 +49,9 @@ def response_log_prob(answer: Callable[..., Tensor]) -> None:
     each = log_prob(z, ids)
     last = m - torch.nn.functional.pad(m[:, 1:], (0, 1))
     shifted = log_prob(z[:, :-1], ids[:, 1:]) * m[:, 1:]
+    got = answer(learned := z.clone().requires_grad_(), ids, m)
     compare(
-        answer(z, ids, m),
+        got,
         (each * m).sum(1),
         {
             "padding is counted: multiply by m before the sum": each.sum(1),
@@ -62,6 +63,7 @@ def response_log_prob(answer: Callable[..., Tensor]) -> None:
             "these are probabilities: take the logarithm": (each * m).sum(1).exp(),
         },
     )
+    reaches(got, learned)
 
 
 @exercise("rlhf-beyond-ppo/best-of-n")

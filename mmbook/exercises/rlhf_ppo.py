@@ -107,6 +107,8 @@ def steering(answer: Callable[..., float]) -> None:
         mistakes = {
             "the direction is wrong: who is too far away must pay more": beta * (1 - bounded * share),
             "the error is not clipped: one odd batch may turn the price round": beta * (1 + e * share),
+            "the error is how far KL / KL_target lies from 1: take 1 off": beta
+            * (1 + min(max(e + 1, -0.2), 0.2) * share),
             "n / horizon is missing, so the price moves at once": beta * (1 + bounded),
             "the change is added; multiply, so that the price stays positive": beta + bounded * share,
             "the price itself is missing: return beta times the factor": 1 + bounded * share,

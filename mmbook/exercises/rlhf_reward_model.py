@@ -68,22 +68,29 @@ def tie_probability(answer: Callable[..., Tensor]) -> None:
 def expected_calibration_error(answer: Callable[..., Any]) -> None:
     """`answer(p, right, bins)` is the expected calibration error of bets with probability p >= 1/2."""
     rng = np.random.default_rng(0)
-    size = np.abs(rng.normal(0, 2, 60))
-    lead = size * np.where(rng.random(60) < np.where(size < 1.5, 0.95, 0.7), 1, -1)  # modest, then boastful
-    p, right, bins = 1 / (1 + np.exp(-np.abs(lead))), (lead > 0).astype(float), 5
+    size, bins = np.append(rng.uniform(0, 3, 200), 50.0), 5  # the last bet has probability 1
+    p = 1 / (1 + np.exp(-size))
+    often = np.array([1.0, 0.2, 1.0, 0.5, 1.0, 0.0])[(10 * p - 5).astype(int)]  # modest and boastful by turns
+    lead = size * np.where(rng.random(len(p)) < often, 1, -1)
+    right = (lead > 0).astype(float)
 
-    def by(low: float, weight: bool = True, how: Callable[[float], float] = abs) -> Tensor:
+    def by(
+        low: float, weight: bool = True, how: Callable[[float], float] = abs, join: Any = np.mean
+    ) -> Tensor:
         place = np.minimum(((p - low) / (1 - low) * bins).astype(int), bins - 1)
         gaps = [
             (how(p[i].mean() - right[i].mean()), i.mean())
             for i in (place == b for b in range(bins))
             if i.any()
         ]
-        total = sum(gap * share for gap, share in gaps) if weight else np.mean([gap for gap, _ in gaps])
+        total = sum(gap * share for gap, share in gaps) if weight else join([gap for gap, _ in gaps])
         return torch.tensor(float(total), dtype=torch.float64)
 
     mistakes = {
         "every bin counts alike: weight it by its share of the bets": by(0.5, weight=False),
+        "this is the largest gap: add them up, each with its share of the bets": by(
+            0.5, weight=False, join=max
+        ),
         "these are squared gaps: take the absolute value": by(0.5, how=lambda gap: gap**2),
         "your bins run from 0 to 1; bets have probabilities from 1/2 to 1": by(0.0),
         "gaps cancel: cut [1/2, 1] into `bins` parts and take the absolute value in each": torch.tensor(

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "contrastive.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["clip-loss", "zero-shot", "uniformity"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("multimodal-contrastive/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def scores(u, v, tau):
@@ -61,12 +45,6 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-contrastive/clip-loss", LOSSES[words])
-
-
 def unit(x):
     return normalize(x, dim=-1)
 
@@ -83,12 +61,6 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("words", CLASSES)
-def test_each_mistake_in_classes_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-contrastive/zero-shot", CLASSES[words])
-
-
 SPREADS = {
     "itself too": lambda u: (-2 * torch.cdist(unit(u), unit(u)) ** 2).exp().mean().log(),
     "not of length 1": lambda u: (-2 * torch.pdist(u) ** 2).exp().mean().log(),
@@ -97,11 +69,13 @@ SPREADS = {
     "logarithm of the mean": lambda u: -2 * (torch.pdist(unit(u)) ** 2).mean(),
     "logarithm is missing": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean(),
     "sign is wrong": lambda u: -(-2 * torch.pdist(unit(u)) ** 2).exp().mean().log(),
+    "stay in torch": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().mean().log().item(),
     "not the sum": lambda u: (-2 * torch.pdist(unit(u)) ** 2).exp().sum().log(),
 }
 
 
-@pytest.mark.parametrize("words", SPREADS)
-def test_each_mistake_in_the_spread_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-contrastive/uniformity", SPREADS[words])
+MISTAKES = {
+    "multimodal-contrastive/clip-loss": LOSSES,
+    "multimodal-contrastive/zero-shot": CLASSES,
+    "multimodal-contrastive/uniformity": SPREADS,
+}

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "fusion.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["ceiling", "average", "product"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("multimodal-fusion/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def kept(p, A):
@@ -43,12 +27,6 @@ CEILINGS = {
 }
 
 
-@pytest.mark.parametrize("words", CEILINGS)
-def test_each_mistake_in_the_ceiling_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-fusion/ceiling", CEILINGS[words])
-
-
 def inside(a, m, axis=1):
     return a.expand_as(m).masked_fill(m == 0, -torch.inf).softmax(axis)[..., None]
 
@@ -62,14 +40,9 @@ AVERAGES = {
     "not over the batch": lambda h, a, m: (inside(a, m, 0) * h).sum(1),
     "take their softmax": lambda h, a, m: (a[:, None] * h * m[..., None]).sum(1),
     "NaN times 0 is NaN": lambda h, a, m: (inside(a, m) * h).sum(1),
+    "stay in torch": lambda h, a, m: (inside(a.detach(), m) * h.masked_fill(m[..., None] == 0, 0.0)).sum(1),
     r"shape \(4, 2\), got shape \(4, 3\)": lambda h, a, m: (inside(a, m) * h).sum(2),
 }
-
-
-@pytest.mark.parametrize("words", AVERAGES)
-def test_each_mistake_in_the_average_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-fusion/average", AVERAGES[words])
 
 
 PRODUCTS = {
@@ -79,12 +52,14 @@ PRODUCTS = {
     "not beside their product": lambda h, m: 1 + (h * m[..., None]).prod(1),
     "and what is missing is a factor of 1": lambda h, m: 1 + h.masked_fill(m[..., None] == 0, 1.0).prod(1),
     "this is a sum": lambda h, m: (1 + h * m[..., None]).sum(1),
+    "stay in torch": lambda h, m: (1 + h.detach().masked_fill(m[..., None] == 0, 0.0)).prod(1),
     "mask is not used": lambda h, m: (1 + h).prod(1),
     "NaN times 0 is NaN": lambda h, m: (1 + h * m[..., None]).prod(1),
 }
 
 
-@pytest.mark.parametrize("words", PRODUCTS)
-def test_each_mistake_in_the_product_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-fusion/product", PRODUCTS[words])
+MISTAKES = {
+    "multimodal-fusion/ceiling": CEILINGS,
+    "multimodal-fusion/average": AVERAGES,
+    "multimodal-fusion/product": PRODUCTS,
+}

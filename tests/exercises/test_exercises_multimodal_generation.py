@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "multimodal" / "generation.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["nearest-code", "vq-loss", "read-by-painting"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("multimodal-generation/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def apart(z, e):
@@ -41,12 +25,6 @@ CODES = {
 }
 
 
-@pytest.mark.parametrize("words", CODES)
-def test_each_mistake_in_the_nearest_code_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-generation/nearest-code", CODES[words])
-
-
 def square(a, b):
     return (a - b).square().sum(-1)
 
@@ -67,14 +45,11 @@ LOSSES = {
     "before the wrong term": lambda z, e, beta: (square(z, e.detach()) + beta * square(z.detach(), e)).mean(),
     "stopped nowhere": lambda z, e, beta: (1 + beta) * square(z, e).mean(),
     "no gradient reaches": lambda z, e, beta: (1 + beta) * square(z, e.detach()).mean(),
+    "look at what is detached": lambda z, e, beta: (
+        (z - e).square().sum(-1) + beta * square(z.detach(), e)
+    ).mean(),
     "one number, got shape": lambda z, e, beta: (1 + beta) * square(z, e),
 }
-
-
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_loss_of_codes_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-generation/vq-loss", LOSSES[words])
 
 
 READERS = {
@@ -84,13 +59,13 @@ READERS = {
     "not normalised": lambda p, prior: p + prior,
     "prior is taken off": lambda p, prior: (p - prior).softmax(-1),
     "look at the picture": lambda p, prior: prior.softmax(-1).expand(6, 4),
-    "normalise the logarithms": lambda p, prior: (p + prior).exp(),
-    "not a number": lambda p, prior: (p + prior).exp() / (p + prior).exp().sum(-1, keepdim=True),
+    "0 / 0 is not a number": lambda p, prior: (p + prior).exp() / (p + prior).exp().sum(-1, keepdim=True),
     r"shape \(6, 4\), got shape \(6,\)": lambda p, prior: (p + prior).argmax(-1),
 }
 
 
-@pytest.mark.parametrize("words", READERS)
-def test_each_mistake_in_reading_by_painting_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("multimodal-generation/read-by-painting", READERS[words])
+MISTAKES = {
+    "multimodal-generation/nearest-code": CODES,
+    "multimodal-generation/vq-loss": LOSSES,
+    "multimodal-generation/read-by-painting": READERS,
+}

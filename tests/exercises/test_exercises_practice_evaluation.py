@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from math import exp, log, sqrt
-from pathlib import Path
 
 import numpy as np
-import pytest
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "practice" / "evaluation.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["bleu", "interval", "swap"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check_answer("practice-evaluation/{name}"' in cell]
-    exec(cell, {"np": np})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def grams(y, n):
@@ -55,18 +40,15 @@ BLEUS = {
     "brevity penalty is missing": lambda y, r: both(clipped, y, r),
     "you fine what is too long": lambda y, r: short(r, y) * both(clipped, y, r),
     "that is recall": lambda y, r: short(y, r) * both(lambda a, b, n: clipped(b, a, n), y, r),
-    "the logarithm of 0|stopped with ValueError": lambda y, r: (
+    "needs a case of its own": lambda y, r: (
         short(y, r) * exp((log(clipped(y, r, 1)) + log(clipped(y, r, 2))) / 2)
     ),
-    "without a match BLEU is 0": lambda y, r: short(y, r) * max(1e-9, both(clipped, y, r)),
+    "a single word has no pairs": lambda y, r: (
+        short(y, r) * sqrt(clipped(y, r, 1) * (grams(y, 2) & grams(r, 2)).total() / grams(y, 2).total())
+    ),
+    "not a little more": lambda y, r: short(y, r) * max(1e-9, both(clipped, y, r)),
     "should be one number, got nothing": lambda y, r: None,
 }
-
-
-@pytest.mark.parametrize("words", BLEUS)
-def test_each_mistake_in_bleu_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-evaluation/bleu", BLEUS[words])
 
 
 def resampled(draw, ends=(2.5, 97.5)):
@@ -91,18 +73,13 @@ INTERVALS = {
     "spread of single pictures": lambda x: np.quantile(x.mean(1), [0.025, 0.975]),
     "one standard error to each side": one_deviation,
     "this is the 90 % interval": resampled(pictures, (5, 95)),
+    "lopsided": resampled(pictures, (0.7, 95.4)),
     "low comes first": resampled(pictures, (97.5, 2.5)),
     "draw with replacement": resampled(lambda x, rng: rng.permutation(x).mean(), (0, 100)),
     "lies outside of your interval": lambda x: (0.0, 0.1),
     "two numbers, low and high": lambda x: x.mean(),
     "wide where about": lambda x: (0.0, 1.5),
 }
-
-
-@pytest.mark.parametrize("words", INTERVALS)
-def test_each_mistake_in_the_interval_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-evaluation/interval", INTERVALS[words])
 
 
 SWAPS = {
@@ -117,7 +94,8 @@ SWAPS = {
 }
 
 
-@pytest.mark.parametrize("words", SWAPS)
-def test_each_mistake_in_the_verdict_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-evaluation/swap", SWAPS[words])
+MISTAKES = {
+    "practice-evaluation/bleu": BLEUS,
+    "practice-evaluation/interval": INTERVALS,
+    "practice-evaluation/swap": SWAPS,
+}

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
 
 from mmbook.equations import clip_gradient, quantise
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "practice" / "scaling.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["lora", "unscale", "quantise"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("practice-scaling/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def adapter(x, A, B):
@@ -39,12 +24,6 @@ ADAPTERS = {
 }
 
 
-@pytest.mark.parametrize("words", ADAPTERS)
-def test_each_mistake_in_the_adapter_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-scaling/lora", ADAPTERS[words])
-
-
 def unless_bad(of):
     return lambda g, s, c: of(g, s, c) if g.isfinite().all() else None
 
@@ -54,18 +33,11 @@ UNSCALED = {
     "with nan in the gradient": lambda g, s, c: None if g.isinf().any() else clip_gradient(g.float() / s, c),
     "before you clip": unless_bad(lambda g, s, c: clip_gradient(g.float(), c) / s),
     "still s times too large": unless_bad(lambda g, s, c: g.float()),
-    "divided by s, a gradient": unless_bad(lambda g, s, c: clip_gradient(g.float(), c)),
     "longer than c": unless_bad(lambda g, s, c: g.float() / s),
     "divide in float32": unless_bad(lambda g, s, c: clip_gradient(g / s, c)),
     "shorter than c keeps its length": unless_bad(lambda g, s, c: c * g.float() / g.float().norm()),
     "got nothing": lambda g, s, c: None,
 }
-
-
-@pytest.mark.parametrize("words", UNSCALED)
-def test_each_mistake_with_a_scaled_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-scaling/unscale", UNSCALED[words])
 
 
 def scaled(of, dim=-1, top=None, by=torch.round):
@@ -88,7 +60,8 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("words", WEIGHTS)
-def test_each_mistake_in_the_whole_numbers_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-scaling/quantise", WEIGHTS[words])
+MISTAKES = {
+    "practice-scaling/lora": ADAPTERS,
+    "practice-scaling/unscale": UNSCALED,
+    "practice-scaling/quantise": WEIGHTS,
+}

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
-import pytest
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "practice" / "triage.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["decide", "shift", "asking"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check_answer("practice-triage/{name}"' in cell]
-    exec(cell[: cell.index("\nfull =")] if "\nfull =" in cell else cell, {"np": np})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def handed(cost, over, best=None):
@@ -31,15 +15,10 @@ DECISIONS = {
     "p @ C, not p @ C.T": lambda p, C, d: handed(p @ C.T, (p @ C.T).min(1) > d),
     "by the likeliest truth's probability": lambda p, C, d: handed(p @ C, p.max(1) < d),
     "you hand over the cheap cases": lambda p, C, d: handed(p @ C, (p @ C).min(1) < d),
-    "shape": lambda p, C, d: p @ C,
+    "say C.shape": lambda p, C, d: handed(p @ C, (p @ C).min(1) > d),
+    r"got shape \(": lambda p, C, d: p @ C,
     "got nothing": lambda p, C, d: None,
 }
-
-
-@pytest.mark.parametrize("words", DECISIONS)
-def test_each_mistake_in_deciding_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-triage/decide", DECISIONS[words])
 
 
 def rows(x):
@@ -53,12 +32,6 @@ SHIFTS = {
     "whatever the case shows": lambda p, old, new: np.array([new] * len(p)),
     "the sum over all rows": lambda p, old, new: p * new / old / (p * new / old).sum(),
 }
-
-
-@pytest.mark.parametrize("words", SHIFTS)
-def test_each_mistake_with_base_rates_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-triage/shift", SHIFTS[words])
 
 
 def least(seen, C):
@@ -80,7 +53,8 @@ WORTHS = {
 }
 
 
-@pytest.mark.parametrize("words", WORTHS)
-def test_each_mistake_in_the_worth_of_asking_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-triage/asking", WORTHS[words])
+MISTAKES = {
+    "practice-triage/decide": DECISIONS,
+    "practice-triage/shift": SHIFTS,
+    "practice-triage/asking": WORTHS,
+}

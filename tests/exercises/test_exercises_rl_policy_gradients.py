@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,23 +10,6 @@ import torch
 
 import mmbook.exercises
 from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book/rl/policy-gradients.md"
-
-
-def solution(name: str) -> Callable[..., Any]:
-    """The function of the published cell that checks the exercise; running the cell must pass its check."""
-    cells = re.findall(r"```\{code-cell\} ipython3\n(.*?)```", CHAPTER.read_text(encoding="utf-8"), re.S)
-    (cell,) = [cell for cell in cells if f'"rl-policy-gradients/{name}"' in cell]
-    scope: dict[str, Any] = {"torch": torch, "check": check}
-    exec(cell, scope)
-    return scope[re.search(rf'"rl-policy-gradients/{name}", (\w+)\)', cell)[1]]
-
-
-@pytest.mark.parametrize("name", ["to-go", "gae", "others"])
-def test_published_solutions_pass(name, capsys):
-    solution(name)
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def backwards(step: Callable[[int, Any, Any], Any], T: int) -> torch.Tensor:
@@ -58,7 +39,7 @@ def ones(m):
 
 
 MISTAKES = {
-    "to-go": {
+    "rl-policy-gradients/to-go": {
         "they stop at the end of an episode": lambda r, m, g: to_go(r, ones(m), g),
         "although the padding itself is 0": lambda r, m, g: to_go(r, ones(m), g) * m,
         "whole episode": lambda r, m, g: to_go(r, m, g)[:, :1] * m,
@@ -69,7 +50,7 @@ MISTAKES = {
         "expected a tensor of shape": lambda r, m, g: to_go(r, m, g)[:, 0],
         "stopped with KeyError": lambda r, m, g: {}["no"],
     },
-    "gae": {
+    "rl-policy-gradients/gae": {
         "do not stop at the end of an episode$": lambda r, V, m, g, lam: gae(r, V, ones(m), g, lam),
         "padding flows into them": lambda r, V, m, g, lam: gae(r, V, ones(m), g, lam) * m,
         "last step sees": lambda r, V, m, g, lam: backwards(
@@ -86,22 +67,17 @@ MISTAKES = {
         "target G": lambda r, V, m, g, lam: gae(r, V, m, g, lam) + V * m,
         "sign is wrong": lambda r, V, m, g, lam: -gae(r, V, m, g, lam),
     },
-    "others": {
+    "rl-policy-gradients/others": {
         "includes the response itself": lambda R: R - R.mean(1, keepdim=True),
         "that is GRPO": lambda R: (R - R.mean(1, keepdim=True)) / R.std(1, keepdim=True, correction=0),
         "mixes prompts; average": lambda R: R - R.mean(),
         "not in a column": lambda R: R - (R.sum(0) - R) / (len(R) - 1),
+        "divide by K - 1": lambda R: R - (R.sum(1, keepdim=True) - R) / R.shape[1],
+        "sum of the others": lambda R: R - (R.sum(1, keepdim=True) - R),
+        "take the baseline off": lambda R: (R.sum(1, keepdim=True) - R) / (R.shape[1] - 1) - R,
         "you return the baseline": lambda R: (R.sum(1, keepdim=True) - R) / (R.shape[1] - 1),
     },
 }
-
-
-@pytest.mark.parametrize(("name", "says"), [(n, says) for n, rows in MISTAKES.items() for says in rows])
-def test_each_mistake_has_its_own_message(name, says):
-    with pytest.raises(Mistake, match=says) as caught:
-        check(f"rl-policy-gradients/{name}", MISTAKES[name][says])
-    others = [x for x in MISTAKES[name] if x != says and re.search(x, str(caught.value))]
-    assert not others, f"{caught.value} also says {others}"
 
 
 def test_the_right_answer_may_be_computed_in_any_way():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +10,9 @@ import torch
 
 from mmbook.exercises import Mistake, check
 
-CHAPTER = Path(__file__).parents[2] / "book" / "rl" / "trust-regions.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
 
 def mean(x: Any, m: Any) -> Any:
     return (x * m).sum() / m.sum()
-
-
-@pytest.mark.parametrize("name", ["clipped-surrogate", "conjugate-gradient", "approximate-kl"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("rl-trust-regions/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def clipped(
@@ -47,16 +35,11 @@ LOSSES = {
     "gradients flow through the old": lambda new, old, A, m, eps: (
         -mean(torch.minimum(A * (new - old).exp(), A * (new - old).exp().clamp(1 - eps, 1 + eps)), m)
     ),
+    "use the argument eps": lambda *x: clipped(*x[:4], eps=0.2),
     "no gradient reaches": lambda new, *x: clipped(new.detach(), *x),
     "one number": lambda new, old, A, m, eps: -A * (new - old).exp(),
     "stopped with TypeError": lambda new: new,
 }
-
-
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_clipped_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rl-trust-regions/clipped-surrogate", LOSSES[words])
 
 
 def solver(
@@ -87,14 +70,9 @@ SOLVERS = {
     "change b itself": solver(inplace=True),
     "one product a step": lambda product, b, steps: b / b.norm(),
     "the first direction": lambda product, b, steps: solver()(product, b * torch.arange(6), steps),
+    "should have the shape of b": lambda product, b, steps: product(b)[:3],
     "it is off by": solver(last=3),
 }
-
-
-@pytest.mark.parametrize("words", SOLVERS)
-def test_each_mistake_in_conjugate_gradients_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rl-trust-regions/conjugate-gradient", SOLVERS[words])
 
 
 DIVERGENCES = {
@@ -103,19 +81,10 @@ DIVERGENCES = {
     "this is k2": lambda new, old, m: mean((new - old) ** 2 / 2, m),
     "old and new are exchanged": lambda new, old, m: mean((old - new).exp() - 1 - (old - new), m),
     "padding is counted": lambda new, old, m: ((new - old).exp() - 1 - (new - old)).mean(),
-    "is right, on a small example": lambda new, old, m: mean((new - old).exp() - 1, m),
+    "sum over tokens": lambda new, old, m: (((new - old).exp() - 1 - (new - old)) * m).sum(),
+    "alone averages 0": lambda new, old, m: mean((new - old).exp() - 1, m),
+    "is right, on a small example": lambda new, old, m: 2 * mean((new - old) ** 2, m),
 }
-
-
-@pytest.mark.parametrize("words", DIVERGENCES)
-def test_each_mistake_in_the_divergence_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rl-trust-regions/approximate-kl", DIVERGENCES[words])
-
-
-def test_a_clip_that_ignores_its_bound_is_named():
-    with pytest.raises(Mistake, match="use the argument eps"):
-        check("rl-trust-regions/clipped-surrogate", lambda *x: clipped(*x[:4], eps=0.2))
 
 
 @pytest.mark.parametrize("answer", [lambda new, old, m: new - old, lambda new, old, m: None])
@@ -131,3 +100,10 @@ def test_32_bits_are_enough_for_conjugate_gradients(capsys):
     check("rl-trust-regions/conjugate-gradient", solve)
     check("rl-trust-regions/conjugate-gradient", lambda *x: solver()(*x).numpy())
     assert capsys.readouterr().out == "Right.\n" * 2
+
+
+MISTAKES = {
+    "rl-trust-regions/clipped-surrogate": LOSSES,
+    "rl-trust-regions/conjugate-gradient": SOLVERS,
+    "rl-trust-regions/approximate-kl": DIVERGENCES,
+}

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
 from torch.nn.functional import logsigmoid
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "beyond-ppo.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["dpo-loss", "response-log-prob", "best-of-n"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check("rlhf-beyond-ppo/{name}"' in cell]
-    exec(cell, {"torch": torch, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def dpo(lead):
@@ -42,12 +26,6 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_direct_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-beyond-ppo/dpo-loss", LOSSES[words])
-
-
 def picked(z, ids):
     return z.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
 
@@ -59,14 +37,9 @@ RESPONSES = {
     "shifted by one": lambda z, ids, m: (picked(z[:, :-1], ids[:, 1:]) * m[:, 1:]).sum(1),
     "these are logits": lambda z, ids, m: (z.gather(-1, ids[..., None])[..., 0] * m).sum(1),
     "these are probabilities": lambda z, ids, m: (picked(z, ids) * m).sum(1).exp(),
+    "stay in torch": lambda z, ids, m: (picked(z, ids) * m).sum(1).detach(),
     r"shape \(4,\), got shape \(\)": lambda z, ids, m: (picked(z, ids) * m).sum(),
 }
-
-
-@pytest.mark.parametrize("words", RESPONSES)
-def test_each_mistake_in_a_responses_probability_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-beyond-ppo/response-log-prob", RESPONSES[words])
 
 
 def levels(p, R):
@@ -96,7 +69,8 @@ WINNERS = {
 }
 
 
-@pytest.mark.parametrize("words", WINNERS)
-def test_each_mistake_in_the_best_of_n_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-beyond-ppo/best-of-n", WINNERS[words])
+MISTAKES = {
+    "rlhf-beyond-ppo/dpo-loss": LOSSES,
+    "rlhf-beyond-ppo/response-log-prob": RESPONSES,
+    "rlhf-beyond-ppo/best-of-n": WINNERS,
+}

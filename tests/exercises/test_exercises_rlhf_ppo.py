@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "ppo-rlhf.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["shaped-reward", "kl-loss", "adaptive-beta"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check_answer("rlhf-ppo/{name}"' in cell]
-    exec(cell, {"torch": torch, "check_answer": check})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def shaped(
@@ -57,12 +42,6 @@ REWARDS = {
 }
 
 
-@pytest.mark.parametrize("words", REWARDS)
-def test_each_mistake_in_the_rewards_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-ppo/shaped-reward", REWARDS[words])
-
-
 def mean(x: Any, m: Any) -> Any:
     return (x * m).sum() / m.sum()
 
@@ -82,12 +61,6 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-ppo/kl-loss", LOSSES[words])
-
-
 def bounded(KL: float, target: float) -> float:
     return min(max(KL / target - 1, -0.2), 0.2)
 
@@ -95,6 +68,7 @@ def bounded(KL: float, target: float) -> float:
 PRICES = {
     "direction is wrong": lambda b, KL, t, n, h: b * (1 - bounded(KL, t) * n / h),
     "not clipped": lambda b, KL, t, n, h: b * (1 + (KL / t - 1) * n / h),
+    "take 1 off": lambda b, KL, t, n, h: b * (1 + min(max(KL / t, -0.2), 0.2) * n / h),
     "n / horizon is missing": lambda b, KL, t, n, h: b * (1 + bounded(KL, t)),
     "the change is added": lambda b, KL, t, n, h: b + bounded(KL, t) * n / h,
     "price itself is missing": lambda b, KL, t, n, h: 1 + bounded(KL, t) * n / h,
@@ -102,7 +76,8 @@ PRICES = {
 }
 
 
-@pytest.mark.parametrize("words", PRICES)
-def test_each_mistake_in_the_price_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-ppo/adaptive-beta", PRICES[words])
+MISTAKES = {
+    "rlhf-ppo/shaped-reward": REWARDS,
+    "rlhf-ppo/kl-loss": LOSSES,
+    "rlhf-ppo/adaptive-beta": PRICES,
+}

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "rlhf" / "reward-model.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["preference-loss", "ties", "calibration-error"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check_answer("rlhf-reward-model/{name}"' in cell]
-    exec(cell, {"torch": torch, "np": np, "check": check})
-    assert capsys.readouterr().out == "Right.\n"
-
+from mmbook.exercises import check
 
 LOSSES = {
     "rejected caption likelier": lambda c, r, m: -logsigmoid(r - c - m).mean(),
@@ -36,14 +22,8 @@ LOSSES = {
     "no gradient": lambda c, r, m: -logsigmoid(c.detach() - r - m).mean(),
     "should be one number, got": lambda c, r, m: -logsigmoid(c - r - m),
     "stopped with TypeError": lambda c: c,
-    "where": lambda c, r, m: (c - r - m).mean(),
+    "is right, on a small": lambda c, r, m: (c - r - m).mean(),
 }
-
-
-@pytest.mark.parametrize("words", LOSSES)
-def test_each_mistake_in_the_preference_loss_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-reward-model/preference-loss", LOSSES[words])
 
 
 def tie(a: Any, b: Any, nu: float) -> Any:
@@ -62,12 +42,6 @@ TIES = {
 }
 
 
-@pytest.mark.parametrize("words", TIES)
-def test_each_mistake_in_the_tie_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-reward-model/ties", TIES[words])
-
-
 def ece(p: Any, right: Any, bins: int, low: float = 0.5, weight: bool = True, how: Any = abs) -> float:
     edges = np.linspace(low, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
@@ -78,24 +52,31 @@ def ece(p: Any, right: Any, bins: int, low: float = 0.5, weight: bool = True, ho
     return float(np.dot(gaps, shares))
 
 
+def largest(p: Any, right: Any, bins: int) -> float:
+    edges = np.linspace(0.5, 1, bins + 1)[1:-1]
+    place = np.searchsorted(edges, p, side="right")
+    return max(abs(p[place == b].mean() - right[place == b].mean()) for b in np.unique(place))
+
+
 ERRORS = {
     "every bin counts alike": lambda p, right, bins: ece(p, right, bins, weight=False),
-    "gaps cancel": lambda p, right, bins: ece(p, right, bins, how=float),
+    "largest gap": largest,
     "squared": lambda p, right, bins: ece(p, right, bins, how=lambda g: g**2),
     "from 0 to 1": lambda p, right, bins: ece(p, right, bins, low=0.0),
     "its own outcome": lambda p, right, bins: np.abs(p - right).mean(),
     "gaps cancel: cut": lambda p, right, bins: abs(p.mean() - right.mean()),
     "should be one number, got": lambda p, right, bins: None,
-    "where": lambda p, right, bins: 0.5,
+    "is right, on a small": lambda p, right, bins: 0.5,
 }
-
-
-@pytest.mark.parametrize("words", ERRORS)
-def test_each_mistake_in_the_calibration_error_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("rlhf-reward-model/calibration-error", ERRORS[words])
 
 
 def test_another_right_answer_passes(capsys):
     check("rlhf-reward-model/calibration-error", ece)
     assert capsys.readouterr().out == "Right.\n"
+
+
+MISTAKES = {
+    "rlhf-reward-model/preference-loss": LOSSES,
+    "rlhf-reward-model/ties": TIES,
+    "rlhf-reward-model/calibration-error": ERRORS,
+}
