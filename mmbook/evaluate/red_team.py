@@ -38,31 +38,33 @@ def _sticker(kind: str, quarter: int, big: bool, rng: np.random.Generator) -> St
     return Sticker(kind, quarter, big, *(int(x) for x in rng.integers(room, size=2)))
 
 
-def climb(
+def evolve(
     harm: Callable[[SceneBatch], np.ndarray], n: int, rounds: int, seed: Seed = 0
 ) -> tuple[SceneBatch, np.ndarray]:
-    """`n` scenes, changed `rounds` times each, and the highest harm (rounds + 1, n) so far.
+    """The `n` most harmful scenes of n (rounds + 1) tried, and the harm (rounds + 1, n) of those kept so far.
 
-    A change is kept where `harm` does not fall. Harm that is measured with noise is too high for the scenes
-    that are kept: measure it anew. n (rounds + 1) scenes are tried. Source: in the manner of
-    {cite}`perez2022red`, who let a language model write the attacks.
+    In each round every scene that is kept has one offspring, changed in one thing, and the worse half of both
+    is dropped. Harm that is measured with noise is too high for what is kept: measure it anew.
     """
     rng = generator(seed, "red team")
     scenes = list(sample_scenes(n, rng))
-    best = [np.asarray(harm(SceneBatch.of(scenes)), float)]
+    now = np.asarray(harm(SceneBatch.of(scenes)), float)
+    kept = [now]
     for _ in range(rounds):
-        tried = [changed(scene, rng) for scene in scenes]
-        now = np.asarray(harm(SceneBatch.of(tried)), float)
-        scenes = [new if up else old for new, old, up in zip(tried, scenes, now >= best[-1], strict=True)]
-        best.append(np.maximum(now, best[-1]))
-    return SceneBatch.of(scenes), np.array(best)
+        scenes += [changed(scene, rng) for scene in scenes]
+        now = np.concatenate([now, np.asarray(harm(SceneBatch.of(scenes[n:])), float)])
+        worst = np.argsort(-now, kind="stable")[:n]
+        scenes, now = [scenes[i] for i in worst], now[worst]
+        kept.append(now)
+    return SceneBatch.of(scenes), np.array(kept)
 
 
 def false_share(model: Any, scenes: SceneBatch, samples: int = 8, seed: Seed = 0) -> np.ndarray:
     """The share of sampled captions of each scene that are not true (N,)."""
     draw = torch.Generator().manual_seed(int(generator(seed, "false share").integers(2**31)))
-    said = np.array(model.sample(scenes, seed=draw, samples=samples)).reshape(samples, -1)
-    return np.array([[not check(c, s).true for c, s in zip(row, scenes, strict=True)] for row in said]).mean(0)
+    said = model.sample(scenes, seed=draw, samples=samples)
+    false = [not check(c, s).true for c, s in zip(said, scenes.repeat(samples), strict=True)]
+    return np.array(false).reshape(-1, samples).mean(1)
 
 
 @torch.no_grad()
