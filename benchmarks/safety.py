@@ -34,9 +34,26 @@ from mmbook.feedback import SimulatedAnnotator
 from mmbook.feedback.privacy import Crowd, RandomisedResponse, reidentified
 from mmbook.models.build import build_tiny
 from mmbook.models.vlm import VLM
-from mmbook.world import COMPANIONS, SceneBatch, check, sample_scenes, triggers
+from mmbook.world import COMPANIONS, STYLES, SceneBatch, parse, sample_scenes, triggers
 
 SEEDS = (0, 1, 2)
+
+
+class Person:
+    """A reader with a taste in styles who chooses as Bradley and Terry have it."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self.taste = dict(zip(STYLES, self._rng.normal(0, 1.5, len(STYLES)), strict=True))
+
+    def worth(self, caption: str) -> float:
+        """What a caption is worth; one in no style is worth little."""
+        statement = parse(caption)
+        return self.taste[statement.style] if statement else -3.0
+
+    def __call__(self, scene: Any, captions: Any) -> int:
+        first, second = map(self.worth, captions)
+        return int(self._rng.random() >= 1 / (1 + np.exp(second - first)))
 
 
 def spread(values: dict[str, Any], key: str, x: list[float], tolerance: float, says: str) -> None:
@@ -51,16 +68,15 @@ def maps() -> None:
     for seed in SEEDS:
         scenes = SceneBatch.of([s for s in sample_scenes(200, 100 + seed) if len(s.stickers) > 1])
         captions = model.sample(scenes, seed=seed)
-        words = [w for w in named(model, scenes, captions) if w.quarter >= 0][:50]
+        words = [w for w in named(model, scenes, captions) if w.quarter >= 0][:40]
         pictures, quarter = scenes[np.array([w.row for w in words])], [w.quarter for w in words]
         other = np.random.default_rng(seed).permutation(len(words))
         for who, asked in (("", model), ("random_", VLM(*build_tiny(seed), model.prompt))):
             f = word_log_p(asked, captions, words)
-            for how, m in {
-                "occlusion": occlusion_map(asked, pictures, f, 2),
-                "gradient": gradient_map(asked, pictures, f, 1),
-                "integrated": gradient_map(asked, pictures, f, 32),
-            }.items():
+            drawn = {"occlusion": occlusion_map(asked, pictures, f, 2), "gradient": gradient_map(asked, pictures, f, 1)}
+            if not who:
+                drawn["integrated"] = gradient_map(asked, pictures, f, 32)
+            for how, m in drawn.items():
                 found.setdefault(f"{who}{how}", []).append(pointed(m, quarter).mean())
                 found.setdefault(f"{who}{how}_inside", []).append(inside(m, quarter).mean())
                 found.setdefault(f"{who}{how}_other", []).append(pointed(m[other], quarter).mean())
@@ -71,9 +87,9 @@ def maps() -> None:
             source = [k for k in triggers(risky[w.row]) if COMPANIONS[k] == w.kind]
             if w.quarter < 0 and source:
                 rows.append((w, {s.kind: s.quarter for s in risky[w.row].stickers}[source[0]]))
-        some = [w for w, _ in rows][:100]
+        some = [w for w, _ in rows][:60]
         m = occlusion_map(model, risky[np.array([w.row for w in some])], word_log_p(model, captions, some), 2)
-        found.setdefault("companion", []).append(pointed(m, [q for _, q in rows][:100]).mean())
+        found.setdefault("companion", []).append(pointed(m, [q for _, q in rows][:60]).mean())
     values: dict[str, Any] = {}
     for key, x in found.items():
         spread(values, key, x, 0.1, f"{key}: share of maps, or of their positive part, in the right quarter")
@@ -86,9 +102,9 @@ def labels() -> None:
     said = model.sample(sample_scenes(400, 51), seed=51, samples=2)
     pairs, who = list(zip(said[::2], said[1::2], strict=True)), np.repeat(np.arange(20), 5)
     for p in (0.0, 0.25, 0.4):
-        for n in (5, 20, 100):
+        for n in (5, 100):
             right = []
-            for seed in range(5):
+            for seed in SEEDS:
                 crowd = Crowd(pairs, 20, seed)
                 known = [crowd.clicks(i, 100, p) for i in range(20)]
                 guess = reidentified(known, [crowd.clicks(i, n, p) for i in who])
@@ -96,16 +112,17 @@ def labels() -> None:
             spread(values, f"known_{round(100 * p)}_{n}", right, 0.15, f"found out from {n} clicks, p {p:g}")
     rows = []
     for seed in SEEDS:
-        reader = SimulatedAnnotator("utility", seed=seed, bt=1.0)
+        reader = Person(seed)
         fresh = mmbook.collect_human_feedback(model, 1000, reader, seed=900 + seed).pairs()
-        truth = [(check(a, s).utility, check(b, s).utility) for s, a, b, _ in fresh]
-        truly = [(s, *((a, b) if u > v else (b, a))) for (s, a, b, _), (u, v) in zip(fresh, truth, strict=True)]
+        truth = [(reader.worth(a), reader.worth(b)) for _, a, b, _ in fresh]
+        rows_of = zip(fresh, truth, strict=True)
+        truly = [(s, *((a, b) if u > v else (b, a))) for (s, a, b, _), (u, v) in rows_of if u != v]
         for p in (0.0, 0.25, 0.4):
             shy = RandomisedResponse(reader, p, seed)
-            log = mmbook.collect_human_feedback(model, 800, shy, seed=seed)
+            log = mmbook.collect_human_feedback(model, 400, shy, seed=seed)
             for name, flipped in {"naive": 0.0, "corrected": p}.items() if p else [("naive", 0.0)]:
                 reward = mmbook.train_reward_model(
-                    log, seed=seed, looks=False, folds=2, most=6000, flipped=flipped
+                    log, seed=seed, looks=False, folds=2, most=2500, flipped=flipped
                 )
                 row = {"right": float((leads(reward, truly) > 0).mean())}
                 lead = leads(reward, fresh)
@@ -116,13 +133,13 @@ def labels() -> None:
         for name in ("naive", "corrected")[: 2 if p else 1]:
             of = [r for r in rows if r["p"] == p and r["loss"] == name]
             for key in ("right", "scale", "lead"):
-                says = f"{key}, 800 pairs, p {p:g}, {name} loss"
+                says = f"{key}, 400 pairs, p {p:g}, {name} loss"
                 spread(values, f"{name}_{round(100 * p)}_{key}", [r[key] for r in of], 0.15, says)
     write("safety-labels", values, rows=[r | {"epsilon": min(r["epsilon"], 99.0)} for r in rows])
 
 
 def attacks() -> None:
-    """Search against as many random scenes: the policy, and the reward model."""
+    """Search for the policy's errors against as many random scenes; lies that beat the truth."""
     model, found = mmbook.load_pretrained_model("tiny", device="cpu"), dict[str, list[float]]()
     for seed in SEEDS:
         n, rounds = 32, 12
@@ -138,18 +155,9 @@ def attacks() -> None:
         near = mmbook.collect_human_feedback(model, 200, reader, candidates="near-miss", seed=seed)
         reward = mmbook.train_reward_model(near, seed=seed, folds=2, most=5000)
 
-        def lead(s: SceneBatch, reward: Any = reward) -> np.ndarray:
-            return np.array([x for *_, x in best_lies(reward, s)])
-
-        n, rounds = 12, 12
-        _, best = evolve(lead, n, rounds, seed)
-        drawn = lead(sample_scenes(n * (rounds + 1), 300 + seed))
-        found.setdefault("reward_search", []).append((best[-1] > 0).mean())
-        found.setdefault("reward_random_best", []).append((np.sort(drawn)[-n:] > 0).mean())
-        found.setdefault("reward_random", []).append((drawn > 0).mean())
-        found.setdefault("reward_search_lead", []).append(best[-1].mean())
-        found.setdefault("reward_random_lead", []).append(np.sort(drawn)[-n:].mean())
-        found.setdefault("reward_held_out", []).append((lead(sample_scenes(40, 400 + seed, "openmoji")) > 0).mean())
+        for name, artwork in (("seen", "noto"), ("held_out", "openmoji")):
+            lies = best_lies(reward, sample_scenes(40, 400 + seed, artwork))
+            found.setdefault(f"reward_{name}", []).append(np.mean([x > 0 for *_, x in lies]))
         print({k: v[-1] for k, v in found.items()}, flush=True)
     values: dict[str, Any] = {}
     for key, x in found.items():
