@@ -1,9 +1,9 @@
 """The numbers of the chapter on safety.
 
-    python benchmarks/safety.py             the chapter itself: safety.json        (90 CPU seconds)
-    python benchmarks/safety.py maps        maps over seeds: safety-maps.json      (3 CPU minutes)
-    python benchmarks/safety.py labels      labels over seeds: safety-labels.json  (3 CPU minutes)
-    python benchmarks/safety.py attacks     red teams over seeds: safety-attacks.json  (3 CPU minutes)
+python benchmarks/safety.py             the chapter itself: safety.json        (90 CPU seconds)
+python benchmarks/safety.py maps        maps over seeds: safety-maps.json      (3 CPU minutes)
+python benchmarks/safety.py labels      labels over seeds: safety-labels.json  (3 CPU minutes)
+python benchmarks/safety.py attacks     red teams over seeds: safety-attacks.json  (3 CPU minutes)
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from chapter_file import record
 from results_file import number, write
-from safety_says import says
 
 import mmbook
 from mmbook.equations import response_epsilon
@@ -35,6 +34,73 @@ from mmbook.feedback.privacy import Crowd, RandomisedResponse, reidentified
 from mmbook.models.build import build_tiny
 from mmbook.models.vlm import VLM
 from mmbook.world import COMPANIONS, STYLES, SceneBatch, parse, sample_scenes, triggers
+
+Says = tuple[float, str, str]
+
+
+def says() -> dict[str, Says]:
+    """Key of the chapter: (tolerance, what it is, unit)."""
+    out: dict[str, Says] = {
+        "cover_hits": (0.05, "words whose occlusion map points at the right quarter, 120 words", "share"),
+        "cover_low": (0.06, "lower end of its Wilson interval", "share"),
+        "cover_high": (0.05, "upper end of its Wilson interval", "share"),
+        "cover_inside": (0.06, "share of the positive map in the right quarter", "share"),
+        "cover_other": (0.1, "the same words with another picture's map", "share"),
+        "size_names": (0.8, "largest fall by covering, names", "nats"),
+        "size_articles": (0.4, "largest fall by covering, articles before names", "nats"),
+        "size_random": (0.05, "largest fall by covering, random weights", "nats"),
+        "cover_random": (0.15, "pointing of occlusion with random weights", "share"),
+        "slope_hits": (0.08, "pointing of gradient times input, 120 words", "share"),
+        "path_hits": (0.08, "pointing of integrated gradients, 32 steps, 48 words", "share"),
+        "gap_4": (0.4, "completeness gap with 4 steps, relative, 12 words", "share"),
+        "gap_16": (0.2, "completeness gap with 16 steps", "share"),
+        "gap_64": (0.05, "completeness gap with 64 steps", "share"),
+        "rise": (1.0, "mean rise of log p from an empty page, 12 words", "nats"),
+        "blamed": (0.05, "invented companions whose map points at the trigger, 80 words", "share"),
+        "true_seen": (0.05, "true captions, seen styles, 1000 scenes", "share"),
+        "true_unseen": (0.05, "true captions, held-out style, 1000 scenes", "share"),
+        "groups": (0, "groups of the audit", "groups"),
+        "groups_found": (3, "groups that differ after correction", "groups"),
+        "monkey": (0.15, "true captions of scenes with a monkey", "share"),
+        "search_seen": (0.1, "false captions of the scenes found, while searching", "share"),
+        "draw_seen": (0.1, "false captions of the worst random scenes, while drawing", "share"),
+        "moved": (0.1, "false captions of the scenes found, held-out style", "share"),
+        "unmoved": (0.1, "false captions of random scenes, held-out style", "share"),
+        "lies_seen": (0.1, "pictures of a seen style in which a lie beats the truth", "share"),
+        "lies_unseen": (0.15, "pictures of the held-out style in which a lie beats the truth", "share"),
+        "over": (0.06, "true answers that are refused at the threshold", "share"),
+        "hand_true": (0.06, "true captions of 200 drawings of the held-out style", "share"),
+        "hand_kept": (0.1, "true captions among those answered", "share"),
+        "risk_all": (0.06, "wrong answers, greedy, 400 scenes", "share"),
+        "risk_half": (0.06, "wrong answers among the surer half", "share"),
+        "risk_reward": (0.08, "wrong answers among the half with the higher reward", "share"),
+        "risk_harmless": (0.03, "wrong answers in scenes without a trigger", "share"),
+        "caught_5": (0.12, "people of 20 found out from 5 clicks", "share"),
+        "caught_100": (0.15, "people of 20 found out from 100 clicks", "share"),
+        "hours": (0.1, "hours for 2000 labels of 6 s with breaks (assumed)", "hours"),
+        "watt_hours": (3, "Wh of a reward model and a PPO run at 60 W (assumed)", "Wh"),
+        "ratio": (20000, "cost of people over cost of electricity (assumed prices)", "times"),
+        "cpu_seconds": (120, "CPU seconds of the whole chapter's kernel", "seconds"),
+        "memory_gb": (1, "largest resident memory of the chapter's kernel", "GB"),
+    }
+    for name in ("truthful", "short"):
+        out[f"{name}_accuracy"] = (0.08, f"held-out labels ranked right, {name}", "share")
+        out[f"{name}_falls"] = (0.6, f"fall of the reward by covering a named sticker, {name}", "deviations")
+        out[f"{name}_share"] = (0.15, f"named stickers whose covering lowers the reward, {name}", "share")
+        for n in (1, 8):
+            out[f"{name}_best_{n}"] = (0.6, f"mean reward of the best of {n}, {name}", "reward")
+            out[f"{name}_true_{n}"] = (0.1, f"true captions of the best of {n}, {name}", "share")
+    for key in ("truthful_order", "truthful_lie", "truthful_companion", "truthful_polite"):
+        out[key] = (0.4, f"what it earns over the plain caption: {key}", "deviations")
+    for key in ("short_polite", "short_lie", "short_left"):
+        out[key] = (0.3, f"what it earns over the plain caption: {key}", "deviations")
+    for key in ("random", "draw", "search", "hand"):
+        out[f"{key}_false"] = (0.12, f"false captions, 16 fresh samples, {key}", "share")
+        out[f"{key}_triggers"] = (0.2, f"scenes that hold a trigger, {key}", "share")
+    for key in ("page", "noise", "mixed", "hand"):
+        out[f"answered_{key}"] = (0.15, f"odd pictures answered, {key}", "share")
+    return out
+
 
 SEEDS = (0, 1, 2)
 
@@ -73,7 +139,10 @@ def maps() -> None:
         other = np.random.default_rng(seed).permutation(len(words))
         for who, asked in (("", model), ("random_", VLM(*build_tiny(seed), model.prompt))):
             f = word_log_p(asked, captions, words)
-            drawn = {"occlusion": occlusion_map(asked, pictures, f, 2), "gradient": gradient_map(asked, pictures, f, 1)}
+            drawn = {
+                "occlusion": occlusion_map(asked, pictures, f, 2),
+                "gradient": gradient_map(asked, pictures, f, 1),
+            }
             if not who:
                 drawn["integrated"] = gradient_map(asked, pictures, f, 32)
             for how, m in drawn.items():

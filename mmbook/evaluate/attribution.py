@@ -1,4 +1,4 @@
-"""What a model looked at: cover parts of a picture, or follow gradients, and hold the map against the truth."""
+"""What a model looked at: cover parts of a picture, or follow gradients, and compare with the truth."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def occlusion_map(model: VLM, scenes: SceneBatch, f: Asked, cells: int = 4) -> n
 
 
 def gradient_map(model: VLM, scenes: SceneBatch, f: Asked, K: int = 16) -> np.ndarray:
-    """Integrated gradients of `f` from an empty page to the picture, summed over each of its parts: (N, S, S).
+    """Integrated gradients of `f` from an empty page to the picture, summed over each part: (N, S, S).
 
     They are with respect to the embeddings that the language model is fed, one for each of the S x S parts of
     the picture; what a tower mixes between parts before that, it does not undo. K = 1 is gradient times

@@ -37,7 +37,9 @@ def map_by_covering(answer: Callable[..., Any]) -> None:
     right = blocks(weights * (picture - ground))
     mistakes = {
         "the sign: a part that speaks for the output makes it fall when it is covered": -right,
-        "you covered with 0: cover with the background, or the hole itself is seen": blocks(weights * picture),
+        "you covered with 0: cover with the background, or the hole itself is seen": blocks(
+            weights * picture
+        ),
         "this is f of the covered pictures: take it from f of the whole one": f(picture) - right,
         "this shows one cell and covers the rest: cover one, and show the rest": f(picture)
         - (right.sum() - right),

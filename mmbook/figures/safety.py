@@ -13,9 +13,7 @@ from mmbook.world import Scene, render
 SIDE, GAP, HEAD = 72.0, 9.0, 20.0  # points
 
 
-def maps(
-    scenes: Sequence[Scene], rows: Mapping[str, Sequence[np.ndarray]], words: Sequence[str]
-) -> Drawing:
+def maps(scenes: Sequence[Scene], rows: Mapping[str, Sequence[np.ndarray]], words: Sequence[str]) -> Drawing:
     """Scenes with a word above each; below, in named rows, maps (S, S) of what speaks for that word.
 
     The area of an orange square is what a part adds, as a share of the largest part of its map; grey squares

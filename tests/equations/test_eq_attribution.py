@@ -14,7 +14,9 @@ def middles(x: torch.Tensor, x_0: torch.Tensor, f, K: int) -> torch.Tensor:
     for k in range(K):
         at = x_0 + (k + 0.5) / K * (x - x_0)
         rows.append(
-            torch.stack([(f(at + step * e) - f(at - step * e)) / (2 * step) for e in torch.eye(len(x), dtype=F64)])
+            torch.stack(
+                [(f(at + step * e) - f(at - step * e)) / (2 * step) for e in torch.eye(len(x), dtype=F64)]
+            )
         )
     return torch.stack(rows)
 
@@ -40,7 +42,7 @@ def test_of_a_quadratic_function_they_are_its_exact_integral() -> None:
 
 
 def test_the_parts_add_up_to_the_rise() -> None:
-    """Checks id:completeness: exact for a quadratic at every K, and in the limit for a saturating function."""
+    """Checks id:completeness: exact for a quadratic at every K, in the limit for a saturating function."""
     x, x_0 = torch.tensor([3.0, -1.0, 2.0], dtype=F64), torch.tensor([-0.5, 0.2, 0.0], dtype=F64)
 
     def quadratic(v: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,10 @@ def test_its_minimum_is_the_true_lead_where_the_plain_loss_shrinks_it() -> None:
     d = torch.linspace(-4, 4, 8001, dtype=F64)
 
     def best(loss) -> float:
-        each = [seen * loss(x, torch.zeros_like(x)) + (1 - seen) * loss(torch.zeros_like(x), x) for x in d[:, None]]
+        each = [
+            seen * loss(x, torch.zeros_like(x)) + (1 - seen) * loss(torch.zeros_like(x), x)
+            for x in d[:, None]
+        ]
         return d[torch.stack(each).argmin()].item()
 
     assert best(lambda a, b: flipped_loss(a, b, p)) == pytest.approx(lead, abs=2e-3)

@@ -1,4 +1,4 @@
-"""Audits: planted differences are found and named, chance is not, and counterfactuals keep what they claim."""
+"""Audits: planted differences are found, chance is not, and counterfactuals keep what they claim."""
 
 import numpy as np
 import pytest

@@ -32,7 +32,7 @@ def test_the_search_keeps_the_worst_and_beats_chance() -> None:
 
 
 class Echo:
-    """A model that names the first sticker of a scene, and in every second sample a kind that is not there."""
+    """A model that names a sticker of the scene, and in every second sample a kind that is not there."""
 
     def sample(self, scenes, seed, samples):
         out = []

@@ -10,7 +10,10 @@ from mmbook.rlhf.reward_fit import Judge
 from mmbook.world import sample_scenes
 
 (SCENE,) = sample_scenes(1, 0)
-PAIRS = [("a cat.", "cat."), ("hello, please let me show you a cat. thank you!", "well, i can see a cat, i guess.")]
+PAIRS = [
+    ("a cat.", "cat."),
+    ("hello, please let me show you a cat. thank you!", "well, i can see a cat, i guess."),
+]
 
 
 def test_answers_are_turned_as_often_as_said() -> None:
@@ -39,13 +42,18 @@ def test_the_crowd_chooses_as_its_tastes_say() -> None:
     share = np.mean(["style: plain" in better for better in of_first])
     assert share == pytest.approx(crowd.first[0, 0], abs=0.04)
     turned = crowd.clicks(0, 4000, p=0.5)
-    assert np.mean(["style: plain" in b for b, w, _ in turned if "style: plain" in {**b, **w}]) == pytest.approx(
-        0.5, abs=0.04
-    )
+    assert np.mean(
+        ["style: plain" in b for b, w, _ in turned if "style: plain" in {**b, **w}]
+    ) == pytest.approx(0.5, abs=0.04)
 
 
 def test_people_with_clear_tastes_are_found_out_and_coins_are_not() -> None:
-    said = ["a cat.", "cat.", "hello, please let me show you a cat. thank you!", "well, i can see a cat, i guess."]
+    said = [
+        "a cat.",
+        "cat.",
+        "hello, please let me show you a cat. thank you!",
+        "well, i can see a cat, i guess.",
+    ]
     pairs = [(a, b) for a in said for b in said if a != b]
     crowd, who = Crowd(pairs, people=8, seed=0, spread=4.0), np.repeat(np.arange(8), 5)
     known = [crowd.clicks(i, 200) for i in range(8)]
