@@ -69,7 +69,7 @@ def false_share(model: Any, scenes: SceneBatch, samples: int = 8, seed: Seed = 0
 
 @torch.no_grad()
 def best_lies(reward: Any, scenes: SceneBatch) -> list[tuple[str, str, float]]:
-    """The plain caption with one kind wrong that earns most, of each scene: what it names, for what, its lead.
+    """For each scene the false plain caption that earns most: the wrong kind, for which one, and its lead.
 
     The lead is its reward less that of the true caption. All wrong kinds in all places are tried.
     """

@@ -40,8 +40,8 @@ FIGURES: dict[str, Callable[..., Drawing | str]] = {
 __all__ = [
     "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt", "bars",
     "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop", "maps",
-    "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere", "styles", "value_map",
-    "watch", "words", "wrong_words",
+    "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere", "styles",
+    "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 
