@@ -21,6 +21,7 @@ from mmbook.figures.pictures import before_after, scenes, wrong_words
 from mmbook.figures.plots import history, scores, styles, words
 from mmbook.figures.rl import bars, binned, curves, value_map
 from mmbook.figures.rlhf import against_kl
+from mmbook.figures.safety import maps
 from mmbook.figures.scaling import roofline
 from mmbook.figures.style import INK, POLICY, REFERENCE, REWARD, TRUTH, Drawing
 
@@ -44,8 +45,8 @@ COMMITTED: dict[str, tuple[str, ...]] = {"loop": (), "before-after": ("benchmark
 __all__ = [
     "COMMITTED", "FIGURES", "INK", "POLICY", "REFERENCE", "REWARD", "TRUTH", "Drawing", "against_kl", "alt",
     "bars", "before_after", "binned", "click_rewards", "curves", "explore", "frames", "history", "loop",
-    "mixtures", "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation", "sphere",
-    "styles", "value_map", "watch", "words", "wrong_words",
+    "maps", "mixtures", "retrieved", "roofline", "save", "scenes", "score_table", "scores", "separation",
+    "sphere", "styles", "value_map", "watch", "words", "wrong_words",
 ]  # fmt: skip
 
 

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmbook.equations import log_prob, ordinal_loss, preference_loss, ranking_loss, tie_loss
+from mmbook.equations import (
+    flipped_loss,
+    log_prob,
+    ordinal_loss,
+    preference_loss,
+    ranking_loss,
+    tie_loss,
+)
 from mmbook.feedback.dataset import Judgement, Picture, picture_key
 from mmbook.world import Scene, render
 
@@ -80,9 +87,9 @@ class Features:
 class Judge(nn.Module):
     """How judgements come from rewards: nu, how common ties are, and kappa, where a rating goes up."""
 
-    def __init__(self, ties: bool) -> None:
+    def __init__(self, ties: bool, flipped: float = 0.0) -> None:
         super().__init__()
-        self.ties, self.log_nu = ties, nn.Parameter(torch.zeros(()))
+        self.ties, self.flipped, self.log_nu = ties, flipped, nn.Parameter(torch.zeros(()))
         self.lowest, self.log_gaps = nn.Parameter(torch.tensor(-1.5)), nn.Parameter(torch.zeros(3))
 
     @property
@@ -98,6 +105,8 @@ class Judge(nn.Module):
         if two.any() and self.ties:
             R_a, outcome = R[two, 0] - margin * (kind[two] == 0).to(R), 2 * kind[two].to(R.device)
             total = total + two.sum() * tie_loss(R_a, R[two, 1], outcome, self.log_nu.exp())
+        elif two.any() and self.flipped:
+            total = total + two.sum() * flipped_loss(R[two, 0], R[two, 1], self.flipped)
         elif two.any():
             total = total + two.sum() * preference_loss(R[two, 0], R[two, 1], margin)
         if rated.any():
@@ -149,7 +158,7 @@ def _fit(
     config: RewardConfig,
     generator: torch.Generator,
 ) -> Judge:
-    judge = Judge(ties=bool((features.kind[rows] == 1).any())).to(model.trunk.device)
+    judge = Judge(bool((features.kind[rows] == 1).any()), config.flipped).to(model.trunk.device)
     lr, quick, little = config.lr, 10 * config.lr / 3, 0.1 * config.weight_decay
     groups: list[dict[str, Any]] = [
         {"params": heads.language.parameters(), "lr": quick, "weight_decay": little},

@@ -63,6 +63,7 @@ class RewardConfig:
     rank: int = 16  # of the adapters
     weight_decay: float = 1.0  # of the match head; a tenth of it for linear heads
     margin: float = 0.0  # lead that the better caption of a pair is asked for
+    flipped: float = 0.0  # probability with which answers were turned round on purpose, at most 1/2
     centre: float = 0.01  # weight c of the centring term
     match_centre: float = 0.1  # the same where words are only matched: it settles what a wrong word costs
     folds: int = 4  # of the cross-validation; where the trunk learns too, only the first is held out
@@ -81,6 +82,11 @@ class RewardConfig:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.caution and self.members < 2:
             raise ValueError(f"members: expected 2 or more with caution={self.caution}, as one has no spread")
+        if not 0 <= self.flipped < 0.5 or (self.flipped and self.margin):
+            raise ValueError(
+                f"flipped: expected a probability below 1/2, and no margin with it, got {self.flipped!r}, "
+                f"margin={self.margin!r}"
+            )
         if self.tune != "head" and self.members > 1:
             raise ValueError(f"members: expected 1 with tune={self.tune!r}, as members share a frozen trunk")
 
@@ -317,6 +323,11 @@ def train_reward_model(
         raise ValueError(
             f"{feedback.path}: expected feedback with the model that its reward model is built on, got none; "
             "read the log with Feedback.from_log(path, model=load_pretrained_model())"
+        )
+    if config.flipped and {j.kind for j in judged} - {"pair"}:
+        raise ValueError(
+            f"{feedback.path}: flipped={config.flipped:g} is for pairs that were all answered; this log has "
+            "ties or other judgements, which nobody has turned round"
         )
     trunk, scenes = feedback.model, [j.scene for j in judged]
     pictures = list(scenes)
