@@ -73,7 +73,7 @@ def share_before_turning(answer: Callable[[np.ndarray, float], Any]) -> None:
 def risk_of_the_surest(answer: Callable[[np.ndarray, np.ndarray, float], Any]) -> None:
     """`answer(sure, right, coverage)` is the share of wrong answers among the surest `coverage`."""
     sure = np.array([0.2, 0.9, 0.5, 0.99, 0.7, 0.3, 0.95, 0.1, 0.6, 0.4])
-    right = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1], bool)
+    right = np.array([0, 1, 0, 1, 1, 0, 0, 0, 1, 0], bool)
     order = np.argsort(-sure)
     for coverage, k in ((0.5, 5), (0.3, 3), (1.0, 10)):
         risk = 1 - right[order[:k]].mean()

@@ -1,24 +1,6 @@
-"""The exercises on safety: published solutions pass, typical mistakes get their own words."""
-
-from __future__ import annotations
-
-import re
-from pathlib import Path
+"""Typical mistakes in the exercises on safety, each beside the words that it gets."""
 
 import numpy as np
-import pytest
-
-from mmbook.exercises import Mistake, check
-
-CHAPTER = Path(__file__).parents[2] / "book" / "practice" / "safety.md"
-CELLS = re.findall(r"^```\{code-cell\} ipython3\n(.*?)^```$", CHAPTER.read_text("utf-8"), re.M | re.S)
-
-
-@pytest.mark.parametrize("name", ["occlusion", "warner", "coverage"])
-def test_the_published_solution_is_right(name, capsys):
-    (cell,) = [cell for cell in CELLS if f'check_answer("practice-safety/{name}"' in cell]
-    exec(cell, {"np": np})
-    assert capsys.readouterr().out == "Right.\n"
 
 
 def covering(f, picture, cells, value, cover=None):
@@ -51,15 +33,9 @@ MAPS = {
     "covers the rest": lambda f, x, c, v: f(x) - covering(f, x, c, v, "rest"),
     "rows and columns": lambda f, x, c, v: covering(f, x, c, v).T,
     "copy it first": without_a_copy,
-    "should be a tensor of shape": lambda f, x, c, v: covering(f, x, c, v).ravel(),
+    r"got shape \(16,\)": lambda f, x, c, v: covering(f, x, c, v).ravel(),
     "got nothing": lambda f, x, c, v: None,
 }
-
-
-@pytest.mark.parametrize("words", MAPS)
-def test_each_mistake_in_the_map_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-safety/occlusion", MAPS[words])
 
 
 SHARES = {
@@ -70,12 +46,6 @@ SHARES = {
     "no longer unbiased": lambda a, p: np.clip((a.mean() - p) / (1 - 2 * p), 0, 1),
     "on a small example": lambda a, p: 0.123,
 }
-
-
-@pytest.mark.parametrize("words", SHARES)
-def test_each_mistake_in_the_share_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-safety/warner", SHARES[words])
 
 
 def surest(sure, coverage):
@@ -91,8 +61,8 @@ RISKS = {
     "on a small example": lambda s, r, c: 0.123,
 }
 
-
-@pytest.mark.parametrize("words", RISKS)
-def test_each_mistake_in_the_risk_is_named(words):
-    with pytest.raises(Mistake, match=words):
-        check("practice-safety/coverage", RISKS[words])
+MISTAKES = {
+    "practice-safety/occlusion": MAPS,
+    "practice-safety/warner": SHARES,
+    "practice-safety/coverage": RISKS,
+}
