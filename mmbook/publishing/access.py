@@ -10,6 +10,8 @@ from sphinx.application import Sphinx
 MENDS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Every exercise and every solution of a page would have the same id.
     (re.compile(r'<section id="(exercise|solution)-content">'), r'<section class="\1-content">'),
+    # So would every algorithm, which has a class already.
+    (re.compile(r'(<section class="\w+-content") id="proof-content">'), r"\1>"),
     # ARIA 1.2 has deprecated this role, and a list without items in it is none.
     (re.compile(r' role="doc-biblioentry"'), ""),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),

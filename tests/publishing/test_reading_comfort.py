@@ -374,11 +374,12 @@ def test_lighter_pages_say_the_same(tmp_path):
 def test_ids_are_unique_and_roles_are_those_of_today():
     page = (
         '<div id="pst-primary-sidebar" class="bd-sidebar"></div><section id="exercise-content"></section>'
+        '<section class="algorithm-content" id="proof-content"></section>'
         '<div role="list" class="citation-list"><div class="citation" role="doc-biblioentry">b</div></div>'
     )
     assert mend(page) == (
         '<div id="pst-primary-sidebar" role="navigation" aria-label="Book" class="bd-sidebar"></div>'
-        '<section class="exercise-content"></section>'
+        '<section class="exercise-content"></section><section class="algorithm-content"></section>'
         '<div class="citation-list"><div class="citation">b</div></div>'
     )
 
