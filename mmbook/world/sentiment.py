@@ -7,7 +7,7 @@ nuisance that says nothing about the label.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -79,7 +79,7 @@ class Utterances:
 
     def take(self, rows: np.ndarray | slice) -> Utterances:
         """Some of them."""
-        return Utterances(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Utterances(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def shuffled(self, modality: str, seed: Seed) -> Utterances:
         """The same people with one modality dealt out anew: a control, as its symbols no longer belong."""
