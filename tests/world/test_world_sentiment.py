@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,11 @@ def test_shuffling_moves_one_modality_with_its_symbols_and_nothing_else() -> Non
 
 def test_symbols_have_names() -> None:
     assert all(len(names) == 2 for names in SYMBOLS.values())
+
+
+def test_some_of_the_people_are_those_people() -> None:
+    people = sample_utterances(20, SETTINGS["mixed"], 0)
+    some = people.take(np.array([3, 17]))
+    assert len(some) == 2
+    for field in fields(people):
+        assert np.array_equal(getattr(some, field.name), getattr(people, field.name)[[3, 17]])
