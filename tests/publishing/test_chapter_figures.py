@@ -12,7 +12,7 @@ from sample_book import HEADER
 
 from mmbook import figures
 from mmbook.publishing import chapter_figures
-from mmbook.publishing.chapter_figures import chapter_pictures, content, drawing_cells, main
+from mmbook.publishing.chapter_figures import chapter_pictures, content, drawing_cells, main, read_chapter
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = (
@@ -154,3 +154,17 @@ def test_the_built_pages_show_the_pictures_that_are_listed_and_in_colours_for_li
             if found and found[0] == "svg":
                 assert colours(found[1].decode()) <= palette, f"{page}, cell {i}"
     assert {page for page, _ in missing} <= {"book/multimodal/contrastive", "book/multimodal/generation"}
+
+
+def test_every_cell_that_draws_has_a_caption():
+    """All but two cells, which draw only where data have been fetched."""
+    without = []
+    for path in sorted((ROOT / "book").rglob("*.md")):
+        if "{code-cell}" in path.read_text(encoding="utf-8"):
+            code = [cell for cell in read_chapter(path).cells if cell.cell_type == "code"]
+            drawn = [code[i] for i in drawing_cells([cell.source for cell in code])]
+            without += [path.stem for cell in drawn if not cell.metadata.get("caption")]
+            for cell in drawn:
+                text = cell.metadata.get("caption", "")
+                assert not text or (text[0].isupper() and text.endswith(".") and len(text) < 180), text
+    assert without == ["contrastive", "generation"]
