@@ -5,7 +5,7 @@ Letters: B batch, T response length, V vocabulary (as an argument: values), K re
 """
 
 from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
-from .asking import answer_entropy, information_gain
+from .asking import answer_entropy, ask_threshold, information_gain
 from .averages import masked_mean, whiten
 from .bellman import (
     action_value,
@@ -87,7 +87,7 @@ from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
     "action_value", "activation_bytes", "adaptive_beta", "additive_accuracy", "adversarial_step", "alignment",
-    "answer_entropy", "approximate_kl", "attention", "bayes_accuracy", "bellman_expectation",
+    "answer_entropy", "approximate_kl", "ask_threshold", "attention", "bayes_accuracy", "bellman_expectation",
     "bellman_optimality", "best_of_n_kl", "best_of_n_policy", "bilinear_fusion", "bleu", "cache_bytes",
     "chrf", "clip_fraction", "clip_gradient", "clip_loss", "clipped_matches", "cohen_kappa",
     "discounted_return", "distillation_loss", "double_q_target", "dpo_loss", "dqn_loss", "eligibility",
