@@ -1,4 +1,4 @@
-"""What answers to questions are like: how often they ask back, how often they are right, what they are worth."""
+"""What answers to questions are like: how often they ask back, are right, and what they are worth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def answered(
 
 @torch.no_grad()
 def answer_log_probs(model: VLM, scenes: SceneBatch | Sequence[Scene], rows: int = 32) -> Tensor:
-    """Log-probabilities (N, A), at temperature 1, of all `ANSWERS`; what is missing to 1 is said otherwise."""
+    """Log-probabilities (N, A), at temperature 1, of all `ANSWERS`; what is missing to 1 is other text."""
     ids, mask = model.tokens(ANSWERS)
     found = []
     with one_thread():

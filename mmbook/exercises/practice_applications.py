@@ -17,7 +17,7 @@ F64 = torch.float64
 
 @exercise("practice-applications/decide")
 def decide(answer: Callable[[list[str], float, float], Any]) -> None:
-    """`answer(rights, c, ell)` is the best guess or "ask"; rights has the right answer of each thing meant."""
+    """`answer(rights, c, ell)` is the best guess or "ask"; rights are the answers to what may be meant."""
     cases = [
         (["a cat."], 0.5, 1.0),
         (["a cat.", "a bus."], 0.5, 1.0),

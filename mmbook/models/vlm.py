@@ -180,7 +180,7 @@ class VLM:
         return other
 
     def prompt_for(self, question: str) -> str:
-        """The prompt that asks a question, by default for a caption. Raises ValueError where it has no place."""
+        """The prompt that asks a question, "" for a caption. Raises ValueError where it has no place."""
         if question and self.request not in self.prompt:
             raise ValueError(
                 f"prompt: expected {self.request!r} in it, the place of a question, got {self.prompt!r}; set "

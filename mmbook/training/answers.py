@@ -48,7 +48,7 @@ def train_answers(
 
 
 def pretrain_answers(model: VLM, seed: int = 0, folder: Path | None = None, progress: bool = True) -> None:
-    """The recipe of the package's answerer: first right answers, so that it learns to look, then a clerk's."""
+    """The recipe of the package's answerer: first what is right, so that it looks, then a clerk's habits."""
     for name, writer, schedule in (
         ("looking", right_answers, LOOKING),
         ("speaking", careless_answers, SPEAKING),

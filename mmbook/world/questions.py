@@ -24,34 +24,20 @@ FORMS = (
     "is it big?",
     "what is it?",
 )
-WORDS = (
-    "things",
-    "what",
-    "how",
-    "many",
-    "are",
-    "there",
-    "where",
-    "bigger",
-    "one",
-    "two",
-    "three",
-    "it",
-    "or",
-)
-WORDS += ("?", "yes", "no", "nothing", "neither", "do", "you", "mean")
+WORDS = ("things", "what", "how", "many", "are", "there", "where", "bigger", "one", "two", "three", "it")
+WORDS += ("or", "?", "yes", "no", "nothing", "neither", "do", "you", "mean")
 ANSWERS = (
     *(f"{article(kind)}." for kind in KINDS),
     *(f"the {kind}." for kind in KINDS),
     *(f"at the {quarter}." for quarter in QUARTERS),
-    *(f"{word}." for word in (*NUMBERS, "yes", "no", "nothing", "neither", "nowhere")),
+    *(f"{word}." for word in (*NUMBERS, "yes", "no", "nothing", "neither")),
     ASK,
 )
 _NAMES = "|".join(KINDS)
 
 
 def answers(scene: Scene) -> tuple[str, ...]:
-    """The right answer for each thing that the scene's question may mean: (N,) texts, N = 1 where it is clear.
+    """The right answer for each thing that the scene's question may mean, one where it can mean one only.
 
     A question that says "it", or "the big one" where two are big, may mean several stickers. Raises
     ValueError for a question that is not in the language.
@@ -65,7 +51,7 @@ def answers(scene: Scene) -> tuple[str, ...]:
     if found := re.fullmatch(rf"is there an? ({_NAMES}) \?", words):
         return ("yes." if found[1] in stickers else "no.",)
     if found := re.fullmatch(rf"where is the ({_NAMES}) \?", words):
-        return (_place(stickers[found[1]]) if found[1] in stickers else "nowhere.",)
+        return (_place(stickers[found[1]]) if found[1] in stickers else "nothing.",)
     if found := re.fullmatch(rf"which is bigger , the ({_NAMES}) or the ({_NAMES}) \?", words):
         big = [kind for kind in found.groups() if kind in stickers and stickers[kind].big]
         return (f"the {big[0]}." if len(big) == 1 else "neither.",)
@@ -101,7 +87,7 @@ def ambiguous(scene: Scene) -> bool:
 
 
 def chance_right(scene: Scene, answer: str) -> float:
-    """The probability that an answer is right when each thing that may be meant is as likely; 0 for asking."""
+    """How likely an answer is right when each thing that may be meant is as likely; 0 for asking back."""
     return float(np.mean([_said(answer) == _said(right) for right in answers(scene)]))
 
 
@@ -129,17 +115,19 @@ def best_answer(scene: Scene, price: float = 0.5, ell: float = 1.0) -> str:
     return max((*answers(scene), ASK), key=lambda answer: answer_utility(scene, answer, price, ell))
 
 
-def sample_questions(n: int, seed: Seed, artwork: Sequence[str] | str = TRAIN_ARTWORK) -> SceneBatch:
-    """Draw `n` scenes with a question each, all forms that fit a scene alike."""
+def sample_questions(
+    n: int, seed: Seed, artwork: Sequence[str] | str = TRAIN_ARTWORK, forms: Sequence[str] = FORMS
+) -> SceneBatch:
+    """Draw `n` scenes with a question each, those of `forms` that fit a scene alike."""
     rng = generator(seed, "questions")
     scenes = sample_scenes(n, rng, artwork)
-    scenes.question = np.array([_question(scene, rng) for scene in scenes], object)
+    scenes.question = np.array([_question(scene, rng, forms) for scene in scenes], object)
     return scenes
 
 
-def _question(scene: Scene, rng: np.random.Generator) -> str:
+def _question(scene: Scene, rng: np.random.Generator, forms: Sequence[str]) -> str:
     several = len(scene.stickers) > 1
-    form = str(rng.choice([form for form in FORMS if several or "other" not in form]))
+    form = str(rng.choice([form for form in forms if several or "other" not in form]))
     here = [str(kind) for kind in rng.permutation(scene.kinds)]
     kind = here[0] if rng.random() < 0.5 or "a_kind" not in form else str(rng.choice(KINDS))
     return form.format(
