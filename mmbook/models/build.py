@@ -64,9 +64,8 @@ def with_words(model: VLM, words: Sequence[str]) -> VLM:
     wider.processor = copy.deepcopy(model.processor)
     table = json.loads(model.tokenizer.backend_tokenizer.to_str())
     known = table["model"]["vocab"]
-    known |= {
-        word: len(known) + i for i, word in enumerate(w for w in dict.fromkeys(words) if w not in known)
-    }
+    new_words = [word for word in dict.fromkeys(words) if word not in known]
+    known |= {word: len(known) + i for i, word in enumerate(new_words)}
     wider.processor.tokenizer._tokenizer = Tokenizer.from_str(json.dumps(table))
     old = wider.module.get_input_embeddings().weight
     wider.module.resize_token_embeddings(len(known), mean_resizing=False)

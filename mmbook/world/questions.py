@@ -100,12 +100,13 @@ def verdict(scene: Scene, answer: str) -> str:
 
 
 def answer_utility(scene: Scene, answer: str, price: float = 0.5, ell: float = 1.0) -> float:
-    """What an answer is expected to be worth: 1 if right, -ell if wrong, 1 - price where it asks back.
+    """What an answer is expected to be worth: 1 if right, -ell if wrong, 1 - price if it has to ask back.
 
-    Who asks is told what is meant and then answers right.
+    Who asks an ambiguous question back is told what is meant, and then right; where nothing is unclear
+    nothing is gained, and the answer is worth -price.
     """
     if asks(answer):
-        return 1.0 - price
+        return float(ambiguous(scene)) - price
     p = chance_right(scene, answer)
     return p - ell * (1.0 - p)
 

@@ -71,6 +71,7 @@ def test_utility_and_the_best_answer_by_hand() -> None:
     assert answer_utility(scene, "yes.", 0.5, 1.0) == pytest.approx(1 / 3)
     assert answer_utility(scene, "no.", 0.5, 2.0) == pytest.approx(1 / 3 - 4 / 3)
     assert answer_utility(scene, ASK, 0.5) == 0.5 and asks("Which one do you mean?")
+    assert answer_utility(asked("what is the small one?"), ASK, 0.5) == -0.5
     assert best_answer(scene, 0.5) == ASK and best_answer(scene, 0.7) == "yes."
     assert [verdict(scene, x) for x in ("yes.", "blue.", ASK)] == [
         "a guess, right with 67%",
