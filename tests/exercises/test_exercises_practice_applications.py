@@ -44,11 +44,13 @@ DECISIONS = {
     "two of three things may share one": by(lambda rights: 1 / len(set(rights)), exact),
     "divide by 1 \\+ ell": by(likeliest, lambda c, ell: 1 - c),
     "you divide by ell": by(likeliest, lambda c, ell: 1 - c / ell),
-    "the other way round": lambda rights, c, ell: best(rights) if likeliest(rights) < exact(c, ell) else "ask",
+    "the other way round": lambda rights, c, ell: (
+        best(rights) if likeliest(rights) < exact(c, ell) else "ask"
+    ),
     "the likeliest is the best guess": lambda rights, c, ell: (
         min(rights, key=rights.count) if likeliest(rights) >= exact(c, ell) else "ask"
     ),
-    "expected \"ask\" or one of": lambda rights, c, ell: "a rocket.",
+    'expected "ask" or one of': lambda rights, c, ell: "a rocket.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Questions go through reward model and PPO as captions do, and keep their words where pictures are shuffled."""
+"""Questions go through reward model and PPO as captions do, and stay where pictures are shuffled."""
 
 from __future__ import annotations
 
