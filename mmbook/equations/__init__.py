@@ -5,7 +5,7 @@ Letters: B batch, T response length, V vocabulary (as an argument: values), K re
 """
 
 from .agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
-from .asking import answer_entropy, information_gain
+from .asking import answer_entropy, ask_threshold, information_gain
 from .attribution import integrated_gradients, occlusion
 from .averages import masked_mean, whiten
 from .bellman import (
@@ -93,23 +93,24 @@ from .values import dqn_loss, sac_policy_loss, soft_state_value
 
 __all__ = [
     "action_value", "activation_bytes", "adaptive_beta", "additive_accuracy", "adversarial_step",
-    "alignment", "answer_entropy", "approximate_kl", "attention", "back_door", "bayes_accuracy",
-    "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy", "bilinear_fusion",
-    "bleu", "cache_bytes", "chrf", "clip_fraction", "clip_gradient", "clip_loss", "clipped_matches",
-    "cohen_kappa", "discounted_return", "distillation_loss", "double_q_target", "dpo_loss", "dqn_loss",
-    "eligibility", "entropy", "epsilon_greedy", "expected_cost", "expected_sarsa_target",
-    "explained_variance", "exploitability", "f1_score", "fisher_matrix", "fleiss_kappa", "flipped_loss",
-    "gae", "gated_fusion", "gated_residual", "group_standardised", "gru_step", "hand_over", "info_nce",
-    "information", "information_gain", "integrated_gradients", "iou", "ipo_loss", "kl_k1", "kl_k2", "kl_k3",
-    "kl_objective", "kl_regularised_optimum", "krippendorff_alpha", "leave_one_out", "log_prob", "lora",
-    "masked_mean", "mean_divergence", "mel", "mel_filters", "modality_gap", "natural_step", "nearest_code",
-    "neighbour_accuracy", "occlusion", "occupancy", "option_model", "ordinal_loss", "patch_embedding",
-    "policy_gradient_loss", "policy_loss", "policy_value", "preference_loss", "preference_probability",
-    "q_learning_target", "quantise", "ranking_loss", "rating_step", "recall_at", "regret_matching",
-    "response_epsilon", "roofline", "rouge_l", "sac_policy_loss", "sample_size", "shaped_reward",
-    "shifted_posterior", "similarity", "skip_gram_loss", "soft_policy", "soft_state_value", "soft_value",
-    "softmax_policy", "softmax_policy_gradient", "spectrogram", "standardised_score", "state_bytes",
-    "step_size", "straight_through", "surrogate", "td_error", "tie_loss", "tie_probabilities", "total_loss",
+    "alignment", "answer_entropy", "approximate_kl", "ask_threshold", "attention", "back_door",
+    "bayes_accuracy", "bellman_expectation", "bellman_optimality", "best_of_n_kl", "best_of_n_policy",
+    "bilinear_fusion", "bleu", "cache_bytes", "chrf", "clip_fraction", "clip_gradient", "clip_loss",
+    "clipped_matches", "cohen_kappa", "discounted_return", "distillation_loss", "double_q_target",
+    "dpo_loss", "dqn_loss", "eligibility", "entropy", "epsilon_greedy", "expected_cost",
+    "expected_sarsa_target", "explained_variance", "exploitability", "f1_score", "fisher_matrix",
+    "fleiss_kappa", "flipped_loss", "gae", "gated_fusion", "gated_residual", "group_standardised",
+    "gru_step", "hand_over", "info_nce", "information", "information_gain", "integrated_gradients", "iou",
+    "ipo_loss", "kl_k1", "kl_k2", "kl_k3", "kl_objective", "kl_regularised_optimum", "krippendorff_alpha",
+    "leave_one_out", "log_prob", "lora", "masked_mean", "mean_divergence", "mel", "mel_filters",
+    "modality_gap", "natural_step", "nearest_code", "neighbour_accuracy", "occlusion", "occupancy",
+    "option_model", "ordinal_loss", "patch_embedding", "policy_gradient_loss", "policy_loss",
+    "policy_value", "preference_loss", "preference_probability", "q_learning_target", "quantise",
+    "ranking_loss", "rating_step", "recall_at", "regret_matching", "response_epsilon", "roofline",
+    "rouge_l", "sac_policy_loss", "sample_size", "shaped_reward", "shifted_posterior", "similarity",
+    "skip_gram_loss", "soft_policy", "soft_state_value", "soft_value", "softmax_policy",
+    "softmax_policy_gradient", "spectrogram", "standardised_score", "state_bytes", "step_size",
+    "straight_through", "surrogate", "td_error", "tie_loss", "tie_probabilities", "total_loss",
     "uncertainty_loss", "uniformity", "update_seconds", "value_loss", "vq_loss", "weighted_average",
     "whiten",
 ]  # fmt: skip

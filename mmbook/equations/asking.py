@@ -1,11 +1,11 @@
-"""What the answer to a question would tell: entropy, and the part of it that the models do not share."""
+"""What the answer to a question would tell, and how sure one must be not to ask."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ._arguments import widen
+from ._arguments import Number, check_range, widen
 
 
 def answer_entropy(p: Tensor) -> Tensor:
@@ -25,6 +25,17 @@ def information_gain(p: Tensor) -> Tensor:
     """
     p = _checked(p)
     return _entropy(p.mean(0)) - _entropy(p).mean(0)
+
+
+def ask_threshold(c: Number, ell: Number) -> Number:
+    """How likely an answer must be right for it to be worth more than asking back, at the price c.
+
+    Implements {eq}`eq:ask-threshold`. A wrong answer costs ell where a right one earns 1; below 0 a guess is
+    always worth more. Raises ValueError for a negative price or loss.
+    """
+    check_range("c", c, 0, open_low=False)
+    check_range("ell", ell, 0, open_low=False)
+    return 1 - c / (1 + ell)
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ def sequence_entropy(model: VLM, temperature: float = 1.0, scenes: int = 512, se
     """Entropy of a caption in nats, averaged over scenes: the mean of -log p of sampled captions."""
     generator = torch.Generator(model.device).manual_seed(seed)
     with one_thread():
-        out = decode(model, model.prefix(sample_scenes(scenes, seed)), generator, temperature)
+        pictures = getattr(model, "scenes", sample_scenes)(scenes, seed)
+        out = decode(model, model.prefix(pictures), generator, temperature)
     return -out.log_p.sum(1).mean().item()
 
 
@@ -31,7 +32,7 @@ def sequence_kl(model: Any, reference: Any, scenes: int = 512, seed: int = 1) ->
     noise than the mean log-ratio.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
-    pictures, total = sample_scenes(scenes, seed), 0.0
+    pictures, total = getattr(model, "scenes", sample_scenes)(scenes, seed), 0.0
     with one_thread(), torch.no_grad():
         for start in range(0, scenes, 256):
             some = pictures[start : start + 256]

@@ -85,6 +85,8 @@ def make_items(
             if kind == "edit" and hasattr(model, "pictures"):  # nobody edits the codes of a picture
                 captions = [{"picture": picture_uri(p, colours=0)} for p in model.pictures(captions)]
             item = {**shared, "scene": scene.to_json(), "responses": captions}
+            if scene.question:
+                item["prompt"] = model.prompt_for(scene.question)  # type: ignore[attr-defined]
             items.setdefault(digest(item), {"id": digest(item), **item})
         if len(items) == n:
             return list(items.values())
@@ -101,7 +103,7 @@ def _from_model(
 ) -> Candidates:
     while True:
         scene_seed, sample_seed = (int(s) for s in rng.integers(2**31, size=2))
-        scenes = sample_scenes(n, scene_seed)
+        scenes = getattr(model, "scenes", sample_scenes)(n, scene_seed)
         captions = model.sample(scenes, temperature=temperature, seed=sample_seed, samples=samples)
         yield from zip(scenes, *(captions[i::samples] for i in range(samples)), strict=True)
 

@@ -34,7 +34,7 @@ class Views:
         prompt = item["prompt"].replace("<image>", "")  # where a model's prompt has its picture
         responses = item["responses"]
         if scene is not None:
-            alt = say(describe(scene, "detailed"))
+            alt, prompt = say(describe(scene, "detailed")), scene.question or prompt
         if scene is not None and self._draws is not None:
             shown, prompt, alt = None, say(describe(scene, "plain")), ""
             responses = [{"code": r} if isinstance(r, str) else r for r in responses]

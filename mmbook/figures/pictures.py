@@ -13,6 +13,7 @@ from matplotlib.textpath import text_to_path
 
 from mmbook.figures.style import INK, POLICY, REFERENCE, WIDTH, Drawing, canvas, drawing
 from mmbook.world import KINDS, Scene, SceneBatch, check, normalise, render
+from mmbook.world.questions import verdict
 
 # In points, 1/72 inch. 86.4 are 240 pixels at 200 dots an inch, so no pixel of a scene is blurred.
 LETTERS, LINE, GAP, PICTURE = 12.0, 16.5, 12.0, 86.4
@@ -45,17 +46,19 @@ def _length(text: str, bold: bool = False) -> float:
 
 def _break(caption: str, scene: Scene, width: float) -> list[list[Word]]:
     """Break a caption into lines of `width`; a note at its end says what it leaves out."""
-    wrong, words = wrong_words(caption, scene), normalise(caption).split()
+    wrong, words = wrong_words(caption, scene), normalise(f"{scene.question} {caption}").split()
     pieces: list[tuple[str, bool, bool]] = []
     for i, word in enumerate(words):
-        if word in (".", ",", "!") and pieces:
+        if word in (".", ",", "!", "?") and pieces:
             pieces[-1] = (pieces[-1][0] + word, *pieces[-1][1:])
         else:
             mark = "× " if i in wrong and i - 1 not in wrong else ""
             pieces.append((mark + word, i in wrong, False))
     left_out = [kind for kind in scene.kinds if kind not in words]
     note = f"(leaves out: {', '.join(left_out)})" if left_out else ""
-    if not check(caption, scene).grammatical:
+    if scene.question:
+        note = f"({verdict(scene, caption)})"
+    elif not check(caption, scene).grammatical:
         note = "(not in the caption language)"
     pieces += [(word, False, True) for word in note.split()]
     lines: list[list[Word]] = [[]]
@@ -89,6 +92,8 @@ def scenes(
     columns: int = 3,
 ) -> Drawing:
     """Sticker scenes with captions; words that claim something wrong are underlined, after a cross.
+
+    Where a scene has a question, it is followed by the answer, and by what the answer is.
 
     Without `captions_after` a grid of `columns`; with them one scene a row, and beside it its captions before
     and after. Raises ValueError when there is no scene, or not one caption for each.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -19,6 +23,9 @@ from transformers import (
 from mmbook.models.tower import QuarterHead, StickerTowerConfig
 from mmbook.world import KINDS, QUARTERS, SIDE, STYLES, describe, normalise, sample_scenes, say
 from mmbook.world.captions import RELATIONS
+
+if TYPE_CHECKING:
+    from mmbook.models.vlm import VLM
 
 PROMPT = "<image>describe:"
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
@@ -49,6 +56,23 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+def with_words(model: VLM, words: Sequence[str]) -> VLM:
+    """A copy of one of our models that knows some words more, their vectors random; the old ids stay."""
+    wider, generator = model.copy(), torch.Generator().manual_seed(0)
+    wider.processor = copy.deepcopy(model.processor)
+    table = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    known = table["model"]["vocab"]
+    new_words = [word for word in dict.fromkeys(words) if word not in known]
+    known |= {word: len(known) + i for i, word in enumerate(new_words)}
+    wider.processor.tokenizer._tokenizer = Tokenizer.from_str(json.dumps(table))
+    old = wider.module.get_input_embeddings().weight
+    wider.module.resize_token_embeddings(len(known), mean_resizing=False)
+    new = wider.module.get_input_embeddings().weight
+    new.data[len(old) :] = old.std() * torch.randn(len(known) - len(old), old.shape[1], generator=generator)
+    wider.module.requires_grad_(False)
+    return wider
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def load_pretrained_model(
         processor.image_processor.do_image_splitting = False  # 64 tokens a picture, not 17 times as many
     message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
     prompt = processor.apply_chat_template(message, add_generation_prompt=True)
-    return VLM(module, processor, prompt, picture_size=240, max_words=64)
+    return VLM(module, processor, prompt, picture_size=240, max_words=64, request=QUESTION)
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from mmbook.world import Scene, SceneBatch, render
+from mmbook.world import Scene, SceneBatch, render, sample_scenes
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Shared:
         return self.each(), torch.arange(len(self.rows), device=self.rows.device)
 
 
-ASKED = "captions.json"  # beside a saved model: prompt, picture size and longest caption
+ASKED = "captions.json"  # beside a saved model: prompt, its request, picture size and longest caption
 
 # What a language model may be fed, with its number of axes (a list has none).
 FED = {
@@ -127,15 +127,23 @@ class VLM:
     """A vision-language model with its processor and the prompt that asks for a caption.
 
     `module` is any Hugging Face `AutoModelForImageTextToText` model, `history` the curves of the training
-    that made it.
+    that made it. Where a scene has a question, it stands in the prompt in the place of `request`. `scenes`
+    draws what the model is meant for, `(n, seed)`.
     """
 
     def __init__(
-        self, module: nn.Module, processor: Any, prompt: str, picture_size: int = 48, max_words: int = 34
+        self,
+        module: nn.Module,
+        processor: Any,
+        prompt: str,
+        picture_size: int = 48,
+        max_words: int = 34,
+        request: str = "describe:",
     ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.processor, self.prompt = processor, prompt
-        self.picture_size, self.max_words = picture_size, max_words
+        self.picture_size, self.max_words, self.request = picture_size, max_words, request
+        self.scenes: Callable[..., SceneBatch] = sample_scenes
         self.history: list[dict[str, float]] = []
 
     @property
@@ -167,15 +175,30 @@ class VLM:
 
     def copy(self) -> VLM:
         """The same model with weights of its own."""
-        return VLM(copy.deepcopy(self.module), self.processor, self.prompt, self.picture_size, self.max_words)
+        other = copy.copy(self)
+        other.module, other.history = copy.deepcopy(self.module), []
+        return other
+
+    def prompt_for(self, question: str) -> str:
+        """The prompt that asks a question, "" for a caption. Raises ValueError where it has no place."""
+        if question and self.request not in self.prompt:
+            raise ValueError(
+                f"prompt: expected {self.request!r} in it, the place of a question, got {self.prompt!r}; set "
+                "model.request to the part of its prompt that a question replaces"
+            )
+        return self.prompt.replace(self.request, question) if question else self.prompt
 
     @torch.no_grad()
     def prefix(self, pictures: SceneBatch | Sequence[Scene] | np.ndarray | Sequence[np.ndarray]) -> Prefix:
         """Scenes, or uint8 pictures (H, W, 3) each, as the embeddings that the language model itself is fed.
 
         Raises NotImplementedError when it is fed more than a prefix holds, ValueError for pictures of several
-        sizes where the processor makes them no equals.
+        sizes where the processor makes them no equals, or a question that the prompt has no place for.
         """
+        return self.read(pictures)
+
+    def read(self, pictures: Any) -> Prefix:
+        """What `prefix` returns, with the gradients of what learns."""
         drawn = isinstance(pictures[0], np.ndarray)
         pixels: Any = pictures if drawn else render(pictures, self.picture_size)  # type: ignore[arg-type]
         sizes = {picture.shape for picture in pixels}
@@ -185,9 +208,10 @@ class VLM:
                 'choose another model, as "full"'
             )
         nested = [[picture] for picture in pixels]  # one picture to a prompt, the form every processor takes
+        asked = [""] * len(nested) if drawn else [scene.question for scene in pictures]
         inputs = self.processor(
             images=nested,
-            text=[self.prompt] * len(nested),
+            text=[self.prompt_for(question) for question in asked],
             return_tensors="pt",
             padding=True,
             padding_side="left",  # captions follow on the right, whatever the checkpoint was trained with
@@ -323,7 +347,7 @@ class VLM:
         """
         self.module.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        asked = {"prompt": self.prompt, "picture_size": self.picture_size, "max_words": self.max_words}
+        asked = {name: getattr(self, name) for name in ("prompt", "picture_size", "max_words", "request")}
         (Path(folder) / ASKED).write_text(json.dumps(asked, indent=1), encoding="utf-8")
 
 

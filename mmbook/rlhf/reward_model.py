@@ -335,6 +335,8 @@ def train_reward_model(
         order = np.random.default_rng(seed).permutation(len(judged))
         for here, there in zip(order, np.roll(order, 1), strict=True):
             pictures[here] = scenes[there]
+            if asked := getattr(scenes[here], "question", ""):  # another's picture, the question its own
+                pictures[here] = replace(scenes[there], question=asked)
     with one_thread():
         features = Features(trunk, judged, pictures)
         forms = _forms(config, bool(features.prefix.picture.any()))

@@ -60,10 +60,14 @@ class Sticker:
 
 @dataclass(frozen=True)
 class Scene:
-    """One to three stickers of different kinds in reading order of their quarters, in one artwork style."""
+    """One to three stickers of different kinds in reading order of their quarters, in one artwork style.
+
+    With a `question` it is a picture that is asked about (see `mmbook.world.questions`).
+    """
 
     stickers: tuple[Sticker, ...]
     artwork: str = "noto"
+    question: str = ""
 
     def __post_init__(self) -> None:
         quarters = [s.quarter for s in self.stickers]
@@ -77,6 +81,8 @@ class Scene:
             raise ValueError(f"stickers: expected different kinds, got {[s.kind for s in self.stickers]}")
         if self.artwork not in ARTWORK:
             raise ValueError(f"artwork: expected one of {', '.join(ARTWORK)}, got {self.artwork!r}")
+        if not isinstance(self.question, str):
+            raise ValueError(f"question: expected a text, got {self.question!r}")
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -85,7 +91,8 @@ class Scene:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for feedback records."""
-        return {"artwork": self.artwork, "stickers": [dict(vars(s)) for s in self.stickers]}
+        asked = {"question": self.question} if self.question else {}
+        return {"artwork": self.artwork, "stickers": [dict(vars(s)) for s in self.stickers], **asked}
 
     @classmethod
     def from_json(cls, data: Any) -> Scene:
@@ -99,18 +106,23 @@ class Scene:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"scene.stickers[{i}]: {error}") from None
         try:
-            return cls(tuple(stickers), data.get("artwork", "noto"))
+            return cls(tuple(stickers), data.get("artwork", "noto"), data.get("question", ""))
         except ValueError as error:
             raise ValueError(f"scene.{error}") from None
 
 
 class SceneBatch(Sequence[Scene]):
-    """Many scenes as arrays (N, 3), `kind` (-1: no sticker), `quarter`, `big`, `dx`, `dy`, `artwork` (N,)."""
+    """Many scenes as arrays (N, 3), `kind` (-1: no sticker), `quarter`, `big`, `dx`, `dy`, `artwork` (N,).
+
+    `question` (N,) has texts, empty where nothing is asked.
+    """
 
     def __init__(self, **arrays: np.ndarray) -> None:
         self.kind, self.quarter, self.big, self.dx, self.dy, self.artwork = (
             arrays[name] for name in ("kind", "quarter", "big", "dx", "dy", "artwork")
         )
+        asked = arrays.get("question")
+        self.question = np.full(len(self.artwork), "", object) if asked is None else asked
 
     @classmethod
     def of(cls, scenes: Iterable[Scene]) -> SceneBatch:
@@ -129,6 +141,7 @@ class SceneBatch(Sequence[Scene]):
             dx=table[3],
             dy=table[4],
             artwork=artwork,
+            question=np.array([s.question for s in scenes], object),
         )
 
     def __len__(self) -> int:
@@ -155,7 +168,7 @@ class SceneBatch(Sequence[Scene]):
         stickers = tuple(
             Sticker(KINDS[k], int(q), bool(b), int(x), int(y)) for k, q, b, x, y in rows if k >= 0
         )
-        return Scene(stickers, ARTWORK[self.artwork[index]])
+        return Scene(stickers, ARTWORK[self.artwork[index]], self.question[index])
 
     def repeat(self, times: int) -> SceneBatch:
         """Every scene `times` times in a row."""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbook.equations import answer_entropy, information_gain
+from mmbook.equations import answer_entropy, ask_threshold, information_gain
 
 F64 = torch.float64
 
@@ -36,3 +36,18 @@ def test_refusals() -> None:
         information_gain(torch.ones(2, 2))
     with pytest.raises(ValueError, match="add up to 1"):
         answer_entropy(torch.full((1, 2, 2), 0.7))
+
+
+@pytest.mark.parametrize(("c", "ell"), [(0.5, 1.0), (0.2, 3.0), (1.2, 0.5), (0.0, 1.0), (3.0, 1.0)])
+def test_above_the_threshold_guessing_is_worth_more_than_asking(c: float, ell: float) -> None:
+    """Where the two are worth the same, by bisection of p - ell (1 - p) = 1 - c."""
+    low, high = -5.0, 5.0
+    for _ in range(60):
+        p = (low + high) / 2
+        low, high = (p, high) if p - ell * (1 - p) < 1 - c else (low, p)
+    assert ask_threshold(c, ell) == pytest.approx(p)
+
+
+def test_the_threshold_wants_a_price() -> None:
+    with pytest.raises(ValueError, match="c: expected a number >= 0"):
+        ask_threshold(-0.1, 1.0)

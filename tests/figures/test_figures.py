@@ -287,3 +287,10 @@ def test_the_pages_use_the_same_colours():
     css = (ROOT / "book/static/book.css").read_text(encoding="utf-8").split("}")[0]
     named = dict(re.findall(r"--mm-(\w+): (#\w{6})", css))
     assert named == {"policy": POLICY, "reference": REFERENCE, "reward": REWARD, "truth": TRUTH}
+
+
+def test_a_question_stands_before_its_answer_and_what_the_answer_is_behind_it() -> None:
+    stickers = (Sticker("cat", 0, big=True), Sticker("bus", 3, big=False))
+    drawn = figures.scenes([Scene(stickers, question="where is it?")], ["at the top left."])
+    words = [text.get_text() for text in drawn.axes[0].texts]
+    assert words[:3] == ["where", "is", "it?"] and "(a" in words and "50%)" in words
