@@ -24,6 +24,7 @@ def decide(answer: Callable[[list[str], float, float], Any]) -> None:
         (["yes.", "yes."], 0.5, 1.0),
         (["yes.", "no.", "yes."], 0.5, 1.0),
         (["yes.", "no.", "yes."], 0.8, 1.0),
+        (["no.", "yes.", "no."], 0.8, 1.0),
         (["a cat.", "a bus."], 1.2, 1.0),
         (["a cat.", "a bus.", "a key."], 1.2, 1.0),
         (["a cat.", "a bus."], 1.2, 3.0),
@@ -77,13 +78,15 @@ def decide(answer: Callable[[list[str], float, float], Any]) -> None:
 @exercise("practice-applications/tutor")
 def tutor(answer: Callable[[float, float, float], MDP]) -> None:
     """`answer(e, h, f)` is a learner as an MDP: states new, shaky, firm, done; tasks easy, hard."""
-    e, h, f = 0.5, 0.4, 0.3
+    e, h, f = 0.6, 0.4, 0.3
     mdp = answer(e, h, f)
     if not isinstance(mdp, MDP) or mdp.P.shape != (4, 2, 4):
         got = mdp.P.shape if isinstance(mdp, MDP) else type(mdp).__name__
         raise Mistake(f"expected an MDP with P of shape (4, 2, 4), got {got}")
     if mdp.terminal.tolist() != [False, False, False, True]:
         raise Mistake(f"only the last state is terminal, got {mdp.terminal.tolist()}")
+    if not np.allclose(mdp.d_0, [1, 0, 0, 0]):
+        raise Mistake(f"every learner begins new, in state 0, got the start {np.asarray(mdp.d_0).tolist()}")
     right = np.zeros((4, 2, 4))
     right[0, 0], right[0, 1] = [1 - e, e, 0, 0], [1, 0, 0, 0]
     right[1, 0], right[1, 1] = [0, 1 - e, e, 0], [(1 - h / 2) * f, (1 - h / 2) * (1 - f), 0, h / 2]

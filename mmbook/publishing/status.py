@@ -15,7 +15,7 @@ from mmbook import __version__
 from mmbook.publishing.execution import CACHE
 from mmbook.publishing.repository import git
 
-BUDGET = 17000  # lines of code in mmbook, without docstrings, comments and blank lines
+BUDGET = 18000  # lines of code in mmbook, without docstrings, comments and blank lines
 CORE_BUDGET = 4000  # of which in these rooms
 CORE = ("equations", "rl", "rlhf")
 EMPTY = (
