@@ -200,7 +200,7 @@ class VLM:
     def read(self, pictures: Any) -> Prefix:
         """What `prefix` returns, with the gradients of what learns."""
         drawn = isinstance(pictures[0], np.ndarray)
-        pixels: Any = pictures if drawn else render(pictures, self.picture_size)  # type: ignore[arg-type]
+        pixels: Any = pictures if drawn else render(pictures, self.picture_size)
         sizes = {picture.shape for picture in pixels}
         if len(sizes) > 1 and not getattr(self.processor.image_processor, "do_resize", False):
             raise ValueError(
