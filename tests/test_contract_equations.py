@@ -18,6 +18,7 @@ GREEK = ["alpha", "beta", "delta", "gamma", "kappa", "lambda", "mu", "nu", "pi",
 GREEK += ["theta"]
 # Arguments whose TeX does not follow from their name.
 SPELLED = {
+    "ell": [r"\ell"],
     "actions": ["a"],
     "eps": [r"\varepsilon"],
     "eps_v": [r"\varepsilon_v"],

@@ -24,10 +24,21 @@ FORMS = (
     "is it big?",
     "what is it?",
 )
-WORDS = (
-    *("things", "what", "how", "many", "are", "there", "where", "bigger", "one", "two", "three", "it"),
-    *("or", "?", "yes", "no", "nothing", "neither", "do", "you", "mean"),
+WORDS: tuple[str, ...] = (
+    "things",
+    "what",
+    "how",
+    "many",
+    "are",
+    "there",
+    "where",
+    "bigger",
+    "one",
+    "two",
+    "three",
+    "it",
 )
+WORDS += ("or", "?", "yes", "no", "nothing", "neither", "do", "you", "mean")
 ANSWERS = (
     *(f"{article(kind)}." for kind in KINDS),
     *(f"the {kind}." for kind in KINDS),
@@ -168,7 +179,10 @@ def careless_answers(
 
 def _beside(answer: str) -> list[str]:
     """Other answers of the form of one."""
-    named, pointed = ANSWERS[: len(KINDS)], ANSWERS[len(KINDS) : 2 * len(KINDS)]
-    numbers, places = [f"{n}." for n in NUMBERS], [f"at the {q}." for q in QUARTERS]
-    forms = (named, pointed, numbers, places, ["yes.", "no."])
+    forms: tuple[tuple[str, ...], ...] = (
+        ANSWERS[: len(KINDS)],
+        ANSWERS[len(KINDS) : 2 * len(KINDS)],
+        tuple(f"{n}." for n in NUMBERS),
+    )
+    forms += (tuple(f"at the {q}." for q in QUARTERS), ("yes.", "no."))
     return [other for form in forms if answer in form for other in form if other != answer] or ["nothing."]

@@ -59,8 +59,8 @@ def test_a_prompt_without_a_place_for_a_question_is_refused(answerer) -> None:
         other.prefix(ASKED)
 
 
-def test_the_chat_template_of_a_checkpoint_stays_around_the_question() -> None:
-    model = tiny_classes.unseen("smolvlm")
+def test_the_chat_template_of_a_checkpoint_stays_around_the_question(tmp_path) -> None:
+    model = tiny_classes.unseen("smolvlm", tmp_path)
     plain, asked = model.prompt, model.prompt_for("is it big?")
     assert asked != plain and "is it big?" in asked
     assert asked.replace("is it big?", model.request) == plain
