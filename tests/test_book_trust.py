@@ -169,7 +169,7 @@ GIVEN = {  # not measured: settings, what follows by arithmetic, what others rep
     "generation": "24", "training": "260 600", "evaluation": "0.50 2000", "scaling": "0.17 3.7 4 250",
     "mdp": "0.729 5", "policy-gradients": "75000", "q-learning": "0.25 0.01", "beyond-ppo": "0.64",
     "trust-regions": "128 0.98 0.99 30000", "feedback": "5 70 80 90 3.5 0.6 82 73",
-    "ppo-rlhf": "1.5 16 80 1.16", "reward-model": "0.9 2.2 2.5",
+    "ppo-rlhf": "1.5 16 80 1.16", "reward-model": "0.9 2.2 2.5", "safety": "0.41 0.8 1.1 1.10 34.7",
 }  # fmt: skip
 ASIDE = (
     r"\A---\n.*?\n---\n",
