@@ -21,7 +21,8 @@ const TEXT = {
     undone: "Taken back.", kept: "Kept.", quick: "Too quick after the last one: not counted.", empty: "The text is empty: write one, or skip.",
     absent: "The picture is on its way.", pick: "Pick at least one first.",
     said: (what) => `You said: ${what}.`, opinion: (p) => `The reward model gives your choice ${p} %.`,
-    place: (n) => `place ${n}`, first: "first", second: "second", ofFive: (n) => `${n} of 5`, edited: "edited", ranked: "ranked",
+    asked: (prompt) => `Asked: “${prompt}”`, place: (n) => `place ${n}`, first: "first", second: "second",
+    ofFive: (n) => `${n} of 5`, edited: "edited", ranked: "ranked",
     tells: (n) => `From ${n} judgements.`, length: "length", likes: "For:", dislikes: "Against:", won: (j, k) => `${j} of ${k}`,
     silent: "They do not tell yet: too few, or no word stands out.",
     side: (k, n, low, high) => `You chose what was shown first ${k} of ${n} times (95 % interval ${low} to ${high} %).`,
@@ -46,7 +47,7 @@ const TEXT = {
     undone: "已撤销。", kept: "已保留。", quick: "离上一次太近，未计入。", empty: "文字为空：请填写，或跳过。",
     absent: "图片还在路上。", pick: "请至少选一个。",
     said: (what) => `您的标注：${what}。`, opinion: (p) => `奖励模型认为您的选择的概率为 ${p}%。`,
-    place: (n) => `第 ${n} 名`, first: "第一个", second: "第二个", ofFive: (n) => `${n} / 5`, edited: "已改", ranked: "已排序",
+    asked: (prompt) => `要求：“${prompt}”`, place: (n) => `第 ${n} 名`, first: "第一个", second: "第二个", ofFive: (n) => `${n} / 5`, edited: "已改", ranked: "已排序",
     tells: (n) => `依据 ${n} 次判断。`, length: "长度", likes: "偏爱：", dislikes: "不喜欢：", won: (j, k) => `${k} 次中 ${j} 次`,
     silent: "还看不出来：次数太少，或没有突出的词。",
     side: (k, n, low, high) => `您选先显示的一个：${n} 次中 ${k} 次（95% 区间 ${low} 到 ${high}%）。`,
@@ -494,7 +495,7 @@ function render({ model, el }) {
     [shown, pinned] = [id, null];
     Object.assign(root.dataset, { item: id, kind, first });
     const question = { pair: T.which, rating: T.rate, edit: T.edit, ranking: T.rank }[kind];
-    parts.prompt.textContent = item.prompt ? `${item.prompt} ${question}` : question;
+    parts.prompt.textContent = item.prompt ? `${T.asked(item.prompt.replace(/:\s*$/, ""))} ${question}` : question;
     parts.picture.hidden = !item.image || absent;
     if (item.image && !absent) Object.assign(parts.picture, { src: media.get(item.image), alt: item.alt });
     const said = labels.findLast((label) => label.id === id), p = model.get("opinion")[id];

@@ -79,6 +79,9 @@ def test_labelling_by_hand(server, browser):
     ]
     assert server.ask(name, "print(json.dumps(feedback.records))") == read_log(log)[0]
 
+    asked = "Asked: “Describe the picture.” Which is better?"
+    expect(hand.root.locator(".mmb-prompt")).to_have_text(asked)
+
     # Keys stay inside, Ctrl+S does not; the same keys do leak from a plain widget.
     before = notebook.cells()
     hand.judge("enter", 1)  # the button in focus

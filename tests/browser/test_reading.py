@@ -17,6 +17,18 @@ OPEN_QUIZZES = """() => [...document.querySelectorAll(".mm-quiz")].flatMap(quiz 
         return [...quiz.querySelectorAll(".mm-why")].filter(why => why.checkVisibility()).length;
     });
 })"""
+# Goes to where the keyboard is, and says where it was last if that looks the same without it.
+STOP = """() => {
+    const look = (node) => {
+        const { outlineStyle, outlineWidth, outline, boxShadow, backgroundColor } = getComputedStyle(node);
+        const seen = outlineStyle !== "none" && outlineWidth !== "0px";
+        return [seen && outline, boxShadow, backgroundColor].join("|");
+    };
+    const [before, now] = [window.lastStop, document.activeElement];
+    const unseen = before && before !== now && look(before) === window.lastLook ? before.outerHTML : "";
+    Object.assign(window, { lastStop: now, lastLook: look(now) });
+    return [now === document.body, unseen.slice(0, 160)];
+}"""
 IN_PAGE = re.compile(r"data:(?:image|audio)/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+|<svg\b.*?</svg>", re.S)
 
 
@@ -142,3 +154,22 @@ def test_on_paper_the_answers_stand_open_and_the_furniture_is_gone(browser, buil
     for selector in (".mm-links", ".mm-guess >> nth=0", ".prev-next-area", "#mm-tip"):
         assert not page.locator(selector).is_visible(), selector
     page.close()
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser, built_book):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((built_book / "book/quickstart.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    reached, unseen, done = set(), [], False
+    page.evaluate("() => document.querySelectorAll('.bd-article :is(a, button, summary, input)').forEach("
+                  "(node, i) => node.dataset.stop = i)")  # fmt: skip
+    while not done:
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("() => document.activeElement.dataset.stop ?? ''"))
+        done, fault = page.evaluate(STOP)
+        unseen += [fault] if fault else []
+    left = page.evaluate("""(reached) => [...document.querySelectorAll('[data-stop]')].filter(node =>
+        node.checkVisibility({ visibilityProperty: true }) && !node.disabled && node.tabIndex >= 0 && node.type !== 'radio'
+        && !reached.includes(node.dataset.stop)).map(node => node.outerHTML.slice(0, 160))""", sorted(reached))  # fmt: skip
+    page.close()
+    assert unseen == [] and left == [] and len(reached) > 50
