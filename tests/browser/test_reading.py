@@ -29,6 +29,13 @@ STOP = """() => {
     Object.assign(window, { lastStop: now, lastLook: look(now) });
     return [now === document.body, unseen.slice(0, 160)];
 }"""
+NUMBER_STOPS = """() => document.querySelectorAll(".bd-article :is(a, button, summary, input)").forEach(
+    (node, i) => { node.dataset.stop = i; })"""
+# What can be seen, takes part in the round of the keyboard, and was not reached; radio buttons share a stop.
+NOT_REACHED = """(reached) => [...document.querySelectorAll("[data-stop]")].filter(node =>
+    node.checkVisibility({ visibilityProperty: true }) && !node.disabled && node.tabIndex >= 0
+    && node.type !== "radio" && !reached.includes(node.dataset.stop))
+).map(node => node.outerHTML.slice(0, 160))"""
 IN_PAGE = re.compile(r"data:(?:image|audio)/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+|<svg\b.*?</svg>", re.S)
 
 
@@ -161,15 +168,12 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser, built_bo
     page.goto((built_book / "book/quickstart.html").as_uri())
     page.wait_for_load_state("networkidle")
     reached, unseen, done = set(), [], False
-    page.evaluate("() => document.querySelectorAll('.bd-article :is(a, button, summary, input)').forEach("
-                  "(node, i) => node.dataset.stop = i)")  # fmt: skip
+    page.evaluate(NUMBER_STOPS)
     while not done:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.dataset.stop ?? ''"))
         done, fault = page.evaluate(STOP)
         unseen += [fault] if fault else []
-    left = page.evaluate("""(reached) => [...document.querySelectorAll('[data-stop]')].filter(node =>
-        node.checkVisibility({ visibilityProperty: true }) && !node.disabled && node.tabIndex >= 0 && node.type !== 'radio'
-        && !reached.includes(node.dataset.stop)).map(node => node.outerHTML.slice(0, 160))""", sorted(reached))  # fmt: skip
+    left = page.evaluate(NOT_REACHED, sorted(reached))
     page.close()
     assert unseen == [] and left == [] and len(reached) > 50
