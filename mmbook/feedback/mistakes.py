@@ -60,9 +60,16 @@ def compare_mistakes(nurse: Nurse | None = None, seed: int = 0, path: str | Path
 
 
 def worse_counts(records: list[Record]) -> np.ndarray:
-    """How often each of `MISTAKES` was worse than each other, (7, 7); ties are half for each."""
+    """How often each of `MISTAKES` was worse than each other, (7, 7); ties are half for each.
+
+    Raises ValueError for judgements of something else.
+    """
     place, W = {said: i for i, said in enumerate(MISTAKES.values())}, np.zeros((len(MISTAKES), len(MISTAKES)))
     for r in records:
+        if not place.keys() >= set(r["responses"]):
+            raise ValueError(
+                f"records: expected pairs of MISTAKES, got {r['responses']}; is this another log?"
+            )
         i, j = (place[said] for said in r["responses"])
         if r["outcome"] != "skip":
             worse = 0.5 if r["outcome"] != "label" else float(r["choice"])

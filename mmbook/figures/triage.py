@@ -16,7 +16,7 @@ def cases(data: Cases, rows: Sequence[int]) -> Drawing:
         for i, row in enumerate(rows):
             bottom, tall = 1 - (i + 0.93) / len(rows), 0.86 / len(rows)
             scan = figure.add_axes((0.0, bottom, 0.14, tall))
-            pulse = figure.add_axes((0.16, bottom, 0.26, tall))
+            pulse = figure.add_axes((0.16, bottom, 0.25, tall))
             there = data.present[row]
             if there[0]:
                 scan.imshow(data.scan[row])
@@ -31,8 +31,8 @@ def cases(data: Cases, rows: Sequence[int]) -> Drawing:
                 names[data.findings[row, j]] if there[j] else "–" for j, names in enumerate(FINDINGS.values())
             ]
             middle, colour = bottom + tall / 2, INK if there[2] else REFERENCE
-            figure.text(0.44, middle + 0.12 / len(rows), note[row], va="center", size=9, color=colour)
-            figure.text(0.44, middle - 0.2 / len(rows), ", ".join(shown), va="center", size=9)
+            figure.text(0.43, middle + 0.12 / len(rows), note[row], va="center", size=10, color=colour)
+            figure.text(0.43, middle - 0.2 / len(rows), ", ".join(shown), va="center", size=9)
             figure.text(0.99, middle - 0.2 / len(rows), URGENCY[data.label[row]], va="center", ha="right",
                         weight="bold", color=TRUTH)  # fmt: skip
     return figure

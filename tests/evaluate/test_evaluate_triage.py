@@ -84,6 +84,8 @@ def test_pairs_of_mistakes_are_asked_once_and_ties_count_half(tmp_path) -> None:
     tie, skip = {**record, "outcome": "tie"}, {**record, "outcome": "skip"}
     W = worse_counts([record, tie, skip])  # the second was chosen, so the first is worse
     assert W[0, 1] == 1.5 and W[1, 0] == 0.5 and W.sum() == 2
+    with pytest.raises(ValueError, match="expected pairs of MISTAKES"):
+        worse_counts([record, {**record, "responses": ["a sun", "a tree"]}])
 
 
 def test_a_model_learns_and_sees_only_what_is_there() -> None:
