@@ -82,10 +82,17 @@ def says() -> dict[str, tuple[float, str, str]]:
         out[f"{key}_accuracy"] = (0.06, f"held-out pairs that the {name} ranks right", "share")
         out[f"{key}_lead_clear"] = (1.0, f"{name}: asking less a right answer, clear questions", "reward")
         out[f"{key}_lead_unclear"] = (1.0, f"{name}: asking less a guess, ambiguous questions", "reward")
+    for key, told in (
+        ("said", "what its policy says"),
+        ("right", "right answers"),
+        ("asking", "a question back"),
+    ):
+        out[f"liked_{key}"] = (0.8, f"mean of the reward model on shuffled pictures for {told}", "reward")
     whose = ("base", "greedy", "matched", "tuned", "tuned_greedy", "hates", "blind", "new_base", "new_tuned")
     for who in whose:
         for name, what in ROW.items():
             loose = 0.15 if who in ("hates", "blind") else 0.1
+            loose = 0.3 if (who, name) == ("blind", "utility") else loose
             out[f"{who}_{name}"] = (loose, f"{who}: {what}", UNITS.get(name, "share"))
     return out
 

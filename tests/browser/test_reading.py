@@ -100,7 +100,7 @@ def test_axe_finds_no_fault_on_any_page(browser, built_book, pages):
         for width, scheme in ((1280, "light"), (375, "dark"))
     ]
     faults = []
-    for i, name in enumerate([*pages, "search.html", "genindex.html"]):
+    for i, name in enumerate([*pages, "search.html", "genindex.html", "prf-prf.html"]):
         page = views[i % 2].new_page()
         page.goto((built_book / name).as_uri(), wait_until="load")
         page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
