@@ -40,12 +40,13 @@ def tuned(price: float, seed: int) -> dict[str, float]:
 
 def prices() -> None:
     """How often an assistant asks that was tuned on customers with different prices, seed 0."""
-    values = {}
+    values, rows = {}, []
     for name, c in PRICES.items():
         row, told = tuned(c, 0), f"questions asked back after tuning on a customer with the price {c:g}"
         values[f"asked_{name}"] = number(row["asked_ambiguous"], 0.15, f"ambiguous {told}")
         values[f"clear_{name}"] = number(row["asked_clear"], 0.1, f"clear {told}")
-    write("applications-prices", values)
+        rows.append({"price": c, **{key: row[key] for key in ROW}})
+    write("applications-prices", values, rows=rows)
 
 
 def seeds() -> None:
