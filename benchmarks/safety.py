@@ -51,11 +51,14 @@ def says() -> dict[str, Says]:
         "size_random": (0.05, "largest fall by covering, random weights", "nats"),
         "cover_random": (0.15, "pointing of occlusion with random weights", "share"),
         "slope_hits": (0.08, "pointing of gradient times input, 120 words", "share"),
+        "slope_lowest": (0.1, "maps of gradient times input whose lowest quarter is the right one", "share"),
+        "slope_empty": (0.12, "maps of gradient times input that point at an empty quarter", "share"),
         "path_hits": (0.08, "pointing of integrated gradients, 32 steps, 48 words", "share"),
         "gap_4": (0.4, "completeness gap with 4 steps, relative, 12 words", "share"),
         "gap_16": (0.2, "completeness gap with 16 steps", "share"),
         "gap_64": (0.05, "completeness gap with 64 steps", "share"),
         "rise": (1.0, "mean rise of log p from an empty page, 12 words", "nats"),
+        "rise_middle": (0.15, "share of that rise between a quarter and a half of the way", "share"),
         "blamed": (0.05, "invented companions whose map points at the trigger, 80 words", "share"),
         "true_seen": (0.05, "true captions, seen styles, 1000 scenes", "share"),
         "true_unseen": (0.05, "true captions, held-out style, 1000 scenes", "share"),
@@ -80,7 +83,7 @@ def says() -> dict[str, Says]:
         "caught_100": (0.15, "people of 20 found out from 100 clicks", "share"),
         "hours": (0.1, "hours for 2000 labels of 6 s with breaks (assumed)", "hours"),
         "watt_hours": (3, "Wh of a reward model and a PPO run at 60 W (assumed)", "Wh"),
-        "ratio": (20000, "cost of people over cost of electricity (assumed prices)", "times"),
+        "ratio": (0.02, "cost of people over cost of electricity (assumed prices)", "million times"),
         "cpu_seconds": (120, "CPU seconds of the whole chapter's kernel", "seconds"),
         "memory_gb": (1, "largest resident memory of the chapter's kernel", "GB"),
     }
@@ -93,6 +96,7 @@ def says() -> dict[str, Says]:
             out[f"{name}_true_{n}"] = (0.1, f"true captions of the best of {n}, {name}", "share")
     for key in ("truthful_order", "truthful_lie", "truthful_companion", "truthful_polite"):
         out[key] = (0.4, f"what it earns over the plain caption: {key}", "deviations")
+    out["truthful_order_alone"] = (0.3, "the same, another order, without the likelihood", "deviations")
     for key in ("short_polite", "short_lie", "short_left"):
         out[key] = (0.3, f"what it earns over the plain caption: {key}", "deviations")
     for key in ("random", "draw", "search", "hand"):
