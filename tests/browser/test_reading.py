@@ -34,7 +34,7 @@ NUMBER_STOPS = """() => document.querySelectorAll(".bd-article :is(a, button, su
 # What can be seen, takes part in the round of the keyboard, and was not reached; radio buttons share a stop.
 NOT_REACHED = """(reached) => [...document.querySelectorAll("[data-stop]")].filter(node =>
     node.checkVisibility({ visibilityProperty: true }) && !node.disabled && node.tabIndex >= 0
-    && node.type !== "radio" && !reached.includes(node.dataset.stop))
+    && node.type !== "radio" && !reached.includes(node.dataset.stop)
 ).map(node => node.outerHTML.slice(0, 160))"""
 IN_PAGE = re.compile(r"data:(?:image|audio)/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+|<svg\b.*?</svg>", re.S)
 

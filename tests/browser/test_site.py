@@ -81,7 +81,9 @@ class Links(HTMLParser):
         self.links += [named[k] for k in ("href", "src") if named.get(k) is not None]
 
 
+@functools.cache
 def read_links(path: Path) -> Links:
+    """The links and places of a page, which is read once: many pages lead to it."""
     links = Links()
     links.feed(path.read_text(encoding="utf-8"))
     return links
