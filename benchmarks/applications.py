@@ -93,7 +93,6 @@ def says() -> dict[str, tuple[float, str, str]]:
     for who in whose:
         for name, what in ROW.items():
             loose = 0.15 if who in ("hates", "blind") else 0.1
-            loose = 0.3 if (who, name) == ("blind", "utility") else loose
             out[f"{who}_{name}"] = (loose, f"{who}: {what}", UNITS.get(name, "share"))
     return out
 
